@@ -45,5 +45,5 @@ $(STAMP): pyproject.toml pins.txt
 	@echo "Setting up .venv (once; about two minutes)" >&2
 	@rm -rf .venv
 	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c pins.txt -e ".[dev]" >&2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c pins.txt -e ".[data,dev]" >&2
 	@touch $@

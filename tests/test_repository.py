@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import zipfile
 from pathlib import Path
@@ -17,7 +18,7 @@ LINKS = ("model", "kernels", "agents", "scenarios")
 def direct_dependencies() -> set[str]:
     extras = PROJECT["optional-dependencies"].values()
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
-    return {re.match(r"[A-Za-z0-9_.-]+", line)[0].lower() for line in lines}
+    return {re.split(r"[^A-Za-z0-9_.-]", line)[0].lower() for line in lines}
 
 
 def pins() -> dict[str, str]:
@@ -97,6 +98,8 @@ def wheel(tmp_path_factory):
             target.symlink_to(source.readlink())
         elif source.is_file():
             target.write_bytes(source.read_bytes())
+    for name in ("model", "kernels", "agents"):
+        (copy / name / "probe.py").write_text("owner = 'mtsim'\n")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(copy)],
         check=True,
@@ -135,10 +138,12 @@ def installed(wheel, tmp_path_factory):
 
 
 def run_elsewhere(installed, *arguments) -> str:
+    # -S leaves out the .pth files, by which an editable installation of this checkout would be found.
+    path = f"{installed / 'site'}:{sysconfig.get_path('purelib')}"
     return subprocess.run(
-        [sys.executable, *arguments],
+        [sys.executable, "-S", *arguments],
         cwd="/",
-        env={"PYTHONPATH": str(installed / "site"), "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
+        env={"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "COLUMNS": "200"},
         capture_output=True,
         text=True,
         check=True,
@@ -152,8 +157,15 @@ def test_the_wheel_works_from_another_folder(installed):
 
 
 def test_the_wheel_and_another_owner_of_kernels_leave_each_other_alone(installed):
-    program = "import kernels, mtsim, mtsim.kernels; print(kernels.owner, mtsim.kernels.__name__)"
-    assert run_elsewhere(installed, "-c", program).split() == ["huggingface", "mtsim.kernels"]
+    program = "import kernels; from mtsim.kernels import probe; print(kernels.owner, probe.owner)"
+    assert run_elsewhere(installed, "-c", program).split() == ["huggingface", "mtsim"]
+
+
+@pytest.mark.parametrize("name", ["model", "agents"])
+def test_the_wheel_carries_the_linked_folders_under_its_own_name(installed, name):
+    program = f"from mtsim.{name} import probe; print(probe.__file__)"
+    where = run_elsewhere(installed, "-c", program).strip()
+    assert where == str(installed / "site" / "mtsim" / name / "probe.py")
 
 
 def test_a_checkout_and_another_owner_of_kernels_leave_each_other_alone(tmp_path):

@@ -136,6 +136,13 @@ class TestValidate:
         assert run(["validate", str(shipped()[0]), "--set", "seed=-1"]) == 2
         assert capsys.readouterr().out.startswith("--set seed=-1: seed: must be at least 0")
 
+    def test_a_dry_run_prints_the_resolved_scenario(self, capsys):
+        assert run(["validate", str(shipped()[0]), "--dry-run", "--set", "seed=5"]) == 0
+        out = capsys.readouterr().out
+        assert loads(out).scenario.seed == 5
+        assert "# --set seed=5" in out
+        assert run(["validate", str(shipped()[0]), "--dry-run", "--json"]) == 2
+
     @pytest.mark.parametrize("name", ["nothing.yaml", "."])
     def test_a_file_that_cannot_be_read_is_a_problem_of_its_own(self, name, tmp_path, capsys):
         assert run(["validate", str(tmp_path / name)]) == 2

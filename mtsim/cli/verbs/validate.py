@@ -11,8 +11,9 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from mtsim.cli.console import print_json, say
-from mtsim.errors import EXIT_OK, EXIT_USAGE, Problem, ScenarioError
+from mtsim.errors import EXIT_OK, EXIT_USAGE, Problem, ScenarioError, UsageError
 from mtsim.scenario import load
+from mtsim.scenario.dump import dump
 
 
 def command(
@@ -23,10 +24,15 @@ def command(
         list[str] | None,
         Parameter(name="--set", help="A value laid over each: path=value.", negative=""),
     ] = None,
+    dry_run: Annotated[
+        bool, Parameter(help="Also print each resolved, with the origin of values.", negative="")
+    ] = False,
     json: Annotated[bool, Parameter(help="Print the findings as JSON.", negative="")] = False,
 ) -> int:
     """Check scenario files."""
-    found = {file: _problems(file, overrides or []) for file in files}
+    if dry_run and json:
+        raise UsageError("--dry-run prints YAML and --json prints JSON: give one of them")
+    found = {file: _problems(file, overrides or [], dry_run) for file in files}
     bad = sum(map(bool, found.values()))
     if json:
         rows = [problem.as_dict() for problems in found.values() for problem in problems]
@@ -38,9 +44,11 @@ def command(
     return EXIT_USAGE if bad else EXIT_OK
 
 
-def _problems(file: str, overrides: list[str]) -> tuple[Problem, ...]:
+def _problems(file: str, overrides: list[str], show: bool) -> tuple[Problem, ...]:
     try:
-        load(Path(file), overrides)
+        resolved = load(Path(file), overrides)
     except ScenarioError as error:
         return error.problems
+    if show:
+        print(f"---\n# {file}\n{dump(resolved)}", end="")
     return ()
