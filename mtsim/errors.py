@@ -8,6 +8,7 @@
     ├── TapeError                1  a tape cannot be written or read
     ├── MissingError             3  an extra, a file or a device is not there
     └── IntegrityError           4  a stored artefact is not what its manifest says
+        └── DataError            4  market data breaks a rule of its own format or of a market
 
 A message says where, what, the rule, what was found and the way out. What a market refuses is
 never an error: it is a `Reject` in the result. What we got wrong ourselves is an AssertionError.
@@ -125,3 +126,14 @@ class MissingError(MtsimError):
 
 class IntegrityError(MtsimError):
     exit_code = EXIT_INTEGRITY
+
+
+class DataError(IntegrityError):
+    """Market data that cannot be right: which `file`, which `row` (or byte), and which rule."""
+
+    def __init__(self, file: str, row: int | None, rule: str, hint: str = ""):
+        self.file = file
+        self.row = row
+        self.rule = rule
+        where = file if row is None else f"{file}:{row}"
+        super().__init__(f"{where}: {rule}{f'. {hint}' if hint else ''}")
