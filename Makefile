@@ -12,7 +12,7 @@ STAMP := .venv/.ready-$(KEY)
 
 run: $(STAMP)
 	@$(BIN)/mtsim validate scenarios/*.yaml
-	@$(BIN)/mtsim bench engine
+	@$(BIN)/mtsim bench engine --quick
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup --durations=10

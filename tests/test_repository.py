@@ -138,7 +138,7 @@ def installed(wheel, tmp_path_factory):
 
 
 def run_elsewhere(installed, *arguments) -> str:
-    # -S leaves out the .pth files, by which an editable installation of this checkout would be found.
+    # -S leaves out the .pth files, by which this checkout's own installation would be found.
     path = f"{installed / 'site'}:{sysconfig.get_path('purelib')}"
     return subprocess.run(
         [sys.executable, "-S", *arguments],

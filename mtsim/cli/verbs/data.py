@@ -1,0 +1,363 @@
+"""Market data: import feeds into a store, verify it, look at it, take it out again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import date as Date
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Parameter
+
+from mtsim.cli.console import print_json, print_table, progress, say
+from mtsim.errors import EXIT_INTEGRITY, EXIT_OK, UsageError
+
+command = App(name="data", help="Market data: import, verify, stats, fetch, map, export.")
+
+Json = Annotated[bool, Parameter(help="Print as JSON.", negative="")]
+StoreOption = Annotated[Path, Parameter(name="--store", help="The folder of the store.")]
+_SHOWN_EVERY_S = 0.5
+
+
+@command.command(name="import")
+def import_(
+    source: Annotated[str, Parameter(help="The kind of source: lobster, itch, databento, ...")],
+    files: Annotated[list[Path], Parameter(help="Its files, or folders of them.")],
+    /,
+    *,
+    store: StoreOption,
+    symbol: Annotated[str | None, Parameter(help="What trades.")] = None,
+    date: Annotated[str | None, Parameter(help="The day, as 2012-06-21.")] = None,
+    tick: Annotated[str | None, Parameter(help="One tick, as 0.01.")] = None,
+    lot: Annotated[str | None, Parameter(help="One lot, as 1.")] = None,
+    venue: Annotated[str | None, Parameter(help="Where it trades.")] = None,
+    keep: Annotated[
+        bool, Parameter(help="Store what breaks a check, with its findings.", negative="")
+    ] = False,
+    replace: Annotated[
+        bool, Parameter(help="Put the session in the place of one in the store.", negative="")
+    ] = False,
+    all_snapshots: Annotated[
+        bool, Parameter(help="Compare every level of every snapshot, not of some.", negative="")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Import files into a store, a session a day, checked at the door.
+
+    A session imported from the same files before is passed over. What breaks a check is not stored,
+    and the exit code is 4.
+    """
+    from mtsim.model.ingest import import_files
+    from mtsim.model.sources.base import Options
+    from mtsim.model.sources.catalogue import feeds, kind_of, opener
+    from mtsim.model.store import Store
+
+    kind = kind_of(source)
+    options = Options(symbol, _day(date), _step("--tick", tick), _step("--lot", lot), venue)
+    groups = feeds(kind, files)
+    rows, errors = [], []
+    with progress(f"Importing {source}") as step:
+        for group in groups:
+            done = import_files(
+                opener(kind),
+                group,
+                options,
+                Store(store),
+                keep=keep,
+                replace=replace,
+                all_snapshots=all_snapshots,
+                progress=_shown(step),
+            )
+            for one in done:
+                rows.append((one, None if one.stored is None else one.stored.manifest))
+                if one.error is not None:
+                    errors.append(one.error)
+    if json:
+        print_json([_imported_json(one, manifest) for one, manifest in rows])
+    else:
+        print_table(
+            ("session", "status", *_COLUMNS),
+            [(str(one.key), one.status, *_cells(manifest)) for one, manifest in rows],
+        )
+    for error in errors:
+        say(f"{type(error).__name__}: {error}")
+    return errors[0].exit_code if errors else EXIT_OK
+
+
+@command.command
+def verify(
+    store: Annotated[Path, Parameter(help="The folder of the store.")], /, *, json: Json = False
+) -> int:
+    """Verify a store: every byte, and the engine's answers to every event once more.
+
+    Exits 4, naming what is wrong.
+    """
+    from mtsim.model.store import Store
+    from mtsim.model.verify import verify_store
+
+    opened = Store(store)
+    found = []
+    with progress(f"Verifying {store}") as step:
+        for verified in verify_store(opened):
+            step(str(verified.folder))
+            found.append(verified)
+    bad = [verified for verified in found if verified.problems]
+    whole = opened.hash()
+    if json:
+        print_json(
+            {
+                "store_sha256": whole,
+                "sessions": [verified.as_json() for verified in found],
+                "unfinished": [str(folder) for folder in opened.unfinished()],
+            }
+        )
+    else:
+        rows = [
+            (
+                str(verified.stored.key) if verified.stored else str(verified.folder),
+                "WRONG" if verified.problems else "ok",
+                *_cells(verified.stored.manifest if verified.stored else None),
+            )
+            for verified in found
+        ]
+        print_table(("session", "store", *_COLUMNS), rows)
+    for verified in bad:
+        for problem in verified.problems:
+            say(f"IntegrityError: {problem}")
+    for folder in opened.unfinished():
+        say(f"{folder}: an import that did not finish; it is no part of the store")
+    say(f"{len(found) - len(bad)} of {len(found)} sessions are right; the store is {whole}")
+    return EXIT_INTEGRITY if bad else EXIT_OK
+
+
+@command.command
+def stats(
+    store: Annotated[Path, Parameter(help="The folder of the store, or of one session.")],
+    /,
+    *,
+    json: Json = False,
+    figures: Annotated[
+        Path | None, Parameter(help="Also write a PNG of each session into this folder.")
+    ] = None,
+) -> None:
+    """Say what the sessions of a store look like: spread, depth, sizes, times, moves."""
+    from mtsim.model.session_stats import measure
+    from mtsim.model.store import MANIFEST, Store, open_session
+
+    one = (store / MANIFEST).exists()
+    sessions = [open_session(store)] if one else Store(store).sessions()
+    measured = []
+    with progress(f"Measuring {len(sessions)} sessions") as step:
+        for session in sessions:
+            step(str(session.key))
+            found = measure(session)
+            measured.append(found.as_json())
+            if figures is not None:
+                figures.mkdir(parents=True, exist_ok=True)
+                file = figures / f"{'_'.join(session.key.folder().parts)}.png"
+                found.draw(file)
+                say(str(file))
+    if json:
+        print_json(measured)
+        return
+    print_table(
+        (
+            "session",
+            "events",
+            "trades",
+            "spread ticks p50",
+            "touch lots",
+            "gap us p50",
+            "moves/event",
+            "moves/trade",
+            "gaps",
+            "quiet",
+        ),
+        [
+            (
+                row["session"],
+                f"{row['events']:,}",
+                f"{row['trades']:,}",
+                _or_dash(row["spread_ticks"]["p50"]),
+                f"{row['depth_lots']['buy'][0]:g} / {row['depth_lots']['sell'][0]:g}",
+                _or_dash(row["gap_ns"]["p50"], 1e-3),
+                _or_dash(row["move_rate"]["per_event"]),
+                _or_dash(row["move_rate"]["per_trade"]),
+                len(row["gaps"]),
+                len(row["quiet"]),
+            )
+            for row in measured
+        ],
+    )
+
+
+fetch = App(name="fetch", help="Fetch public archives.")
+command.command(fetch)
+
+
+@fetch.command
+def binance(
+    *,
+    symbol: Annotated[str, Parameter(help="As BTCUSDT.")],
+    month: Annotated[str | None, Parameter(help="A month, as 2024-08.")] = None,
+    day: Annotated[str | None, Parameter(help="Or a day, as 2024-08-09.")] = None,
+    kind: Annotated[Literal["trades", "aggTrades"], Parameter(help="What to fetch.")] = "trades",
+    market: Annotated[
+        Literal["spot", "um", "cm"], Parameter(help="Spot, USD-M or COIN-M futures.")
+    ] = "spot",
+    target: Annotated[Path, Parameter(help="The folder for the files.")] = Path(),
+    base_url: Annotated[str | None, Parameter(help="Another address of the archive.")] = None,
+) -> None:
+    """Fetch a month or a day of Binance's public archive, resumed and proven by its checksum."""
+    from mtsim.model.sources.fetch import ARCHIVE, fetch_binance
+
+    if (month is None) == (day is None):
+        raise UsageError("give --month or --day, one of them")
+    with progress(f"Fetching {symbol}") as step:
+        file = fetch_binance(
+            symbol,
+            month or day or "",
+            kind,
+            market,
+            target,
+            base_url=base_url or ARCHIVE,
+            progress=lambda here, whole: step(
+                f"{here / 1e6:,.1f} MB" + (f" of {whole / 1e6:,.1f} MB" if whole else "")
+            ),
+        )
+    print(file)
+
+
+@command.command
+def export(
+    store: Annotated[Path, Parameter(help="The folder of the store, or of one session.")],
+    /,
+    *,
+    target: Annotated[Path, Parameter(help="The folder for the files.")],
+    format: Annotated[Literal["lobster"], Parameter(help="The form of the files.")] = "lobster",
+    levels: Annotated[
+        int | None, Parameter(help="Levels of the book; those of the feed, or 10, if not said.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write sessions of a store as LOBSTER message and order book files."""
+    from mtsim.model.export import export_lobster
+    from mtsim.model.store import MANIFEST, Store, open_session
+
+    if levels is not None and levels < 1:
+        raise UsageError(f"--levels: at least 1 is needed, got {levels}")
+    one = (store / MANIFEST).exists()
+    sessions = [open_session(store)] if one else Store(store).sessions()
+    rows = []
+    with progress(f"Exporting {len(sessions)} sessions") as step:
+        for session in sessions:
+            step(str(session.key))
+            done = export_lobster(session, target, levels)
+            rows.append((str(session.key), done.rows, str(done.messages), str(done.orderbook)))
+    columns = ("session", "rows", "messages", "orderbook")
+    if json:
+        print_json([dict(zip(columns, row, strict=True)) for row in rows])
+    else:
+        print_table(columns, rows)
+
+
+_COLUMNS = ("read", "events", "dropped", "repaired", "checks", "book agreement")
+
+
+def _cells(manifest: dict[str, Any] | None) -> tuple[object, ...]:
+    """What a table says of a session: counts, checks, and how often the book was the feed's."""
+    if manifest is None:
+        return ("-",) * len(_COLUMNS)
+    counts = manifest["counts"]
+    return (
+        f"{counts['read']:,}",
+        f"{manifest['events']['executed']:,}",
+        _reasons(counts["dropped"]),
+        _reasons(counts["repaired"]),
+        _checks(manifest["checks"]),
+        _agreement(manifest["agreement"]),
+    )
+
+
+def _reasons(reasons: dict[str, int]) -> str:
+    return ", ".join(f"{n:,} {reason}" for reason, n in reasons.items()) or "-"
+
+
+def _checks(checks: list[dict[str, Any]]) -> str:
+    levels = [check["level"] for check in checks]
+    said = [f"{levels.count('ok')} of {len(levels) - levels.count('none')} passed"]
+    for level in ("error", "warning"):
+        names = [check["check"] for check in checks if check["level"] == level]
+        said += [f"{level}: {', '.join(names)}"] if names else []
+    return "; ".join(said)
+
+
+def _agreement(agreement: dict[str, int]) -> str:
+    if not agreement["snapshots"]:
+        return "no snapshots"
+    touch = f"touch {agreement['touch_equal']:,} of {agreement['snapshots']:,}"
+    return (
+        f"{touch}, {agreement['levels']} levels {agreement['equal']:,} of {agreement['compared']:,}"
+    )
+
+
+def _imported_json(one: Any, manifest: dict[str, Any] | None) -> dict[str, Any]:
+    error = one.error
+    row: dict[str, Any] = {
+        "session": str(one.key),
+        "status": one.status,
+        "error": None if error is None else f"{type(error).__name__}: {error}",
+    }
+    if manifest is not None:
+        wanted = ("counts", "events", "gaps", "checks", "agreement")
+        row |= {name: manifest[name] for name in wanted}
+    return row
+
+
+def _shown(step: Callable[[str], None]) -> Callable[[Any, Any], None]:
+    """A progress callback that shows rows, rows a second and the time that is left."""
+    from mtsim.model.sources.files import share_read
+
+    start = time.monotonic()
+    shown = start
+
+    def show(session: Any, counts: Any) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if now - shown < _SHOWN_EVERY_S:
+            return
+        shown = now
+        seconds = now - start
+        share = share_read(session.files)
+        left = f", {seconds / share - seconds:,.0f} s left" if share else ""
+        symbol = session.instrument.symbol
+        step(f"{symbol} {session.date}: {counts.read:,} rows, {counts.read / seconds:,.0f}/s{left}")
+
+    return show
+
+
+def _day(text: str | None) -> Date | None:
+    if text is None:
+        return None
+    try:
+        return Date.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"--date: a day as 2012-06-21 is needed, got {text!r}") from None
+
+
+def _step(name: str, text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        step = Decimal(text)
+    except InvalidOperation:
+        raise UsageError(f"{name}: a decimal as 0.01 is needed, got {text!r}") from None
+    if not step.is_finite() or step <= 0:
+        raise UsageError(f"{name}: more than zero is needed, got {text}")
+    return step
+
+
+def _or_dash(value: float | None, scale: float = 1) -> str:
+    return "-" if value is None else f"{value * scale:,.6g}"
