@@ -12,10 +12,10 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,9 +26,13 @@ from mtsim.errors import DataError, MissingError
 _BLOCK_BYTES = 8 << 20
 _ROW = re.compile(r"Row #(\d+)")
 
-Kind = Literal["text", "int"] | int
-"""How a column is read: as text, as an int64, or as a decimal with so many digits after the point,
-which arrives as an int64 of its last digit's unit (1.25 with 4 digits is 12,500)."""
+# The files being read: nobody between a reader and whoever shows its progress knows of both.
+_OPEN: dict[str, IO[bytes]] = {}
+
+Kind = Literal["text", "int", "time"] | int
+"""How a column is read: as text, as an int64, as an ISO time with its zone, which arrives as an
+int64 of nanoseconds since 1970, or as a decimal with so many digits after the point, which arrives
+as an int64 of its last digit's unit (1.25 with 4 digits is 12,500)."""
 
 
 @contextmanager
@@ -42,10 +46,26 @@ def open_binary(path: Path | str) -> Iterator[IO[bytes]]:
         raise MissingError(f"there is no file {path}", "Look at the path; folders are not read.")
     with path.open("rb") as packed:
         stream = _Checked(_unpack(path, packed), str(path))
+        _OPEN[str(path)] = packed
         try:
             yield io.BufferedReader(stream, 1 << 20)
         finally:
+            _OPEN.pop(str(path), None)
             stream.close()
+
+
+def share_read(paths: Sequence[str]) -> float | None:
+    """How far these files have been read, in packed bytes, if one of them is being read now.
+
+    Those before it in the list count as read. For showing progress, and nothing else.
+    """
+    places = [str(Path(path)) for path in paths]
+    sizes = [Path(path).stat().st_size for path in paths]
+    reading = [n for n, place in enumerate(places) if place in _OPEN]
+    if not reading or not sum(sizes):
+        return None
+    done = sum(sizes[: reading[0]]) + sum(_OPEN[places[n]].tell() for n in reading)
+    return done / sum(sizes)
 
 
 def sha256(path: Path | str) -> str:
@@ -60,14 +80,17 @@ def read_csv(
     *,
     header: Sequence[str] | None = None,
     delimiter: str = ",",
+    empty: Mapping[str, int] | None = None,
 ) -> Iterator[tuple[int, dict[str, np.ndarray]]]:
     """Blocks of a CSV file: the number of the first row (from 1, the header counted), and columns.
 
     `header` names the columns of a file that has no header line. Columns that are not asked for are
     not converted. A row with another number of fields, a number that is none or that has more
-    digits than its column keeps, and a missing column are DataErrors.
+    digits than its column keeps, and a missing column are DataErrors. So is a number that is not
+    there, but in the columns of `empty`, which says what it stands for.
     """
     file = str(path)
+    empty = empty or {}
     types = {name: _arrow_type(kind) for name, kind in columns.items()}
     first = 1 if header is not None else 2
     with open_binary(path) as stream:
@@ -83,12 +106,19 @@ def read_csv(
                 convert_options=pa_csv.ConvertOptions(
                     column_types=types,
                     include_columns=list(columns),
-                    null_values=[],
+                    null_values=[""] if empty else [],
                     strings_can_be_null=False,
                 ),
             )
             for block in reader:
-                yield first, {name: _values(block.column(name), columns[name]) for name in columns}
+                arrays = {}
+                for name, kind in columns.items():
+                    column = block.column(name)
+                    if name not in empty and column.null_count:
+                        missing = first + int(np.argmax(column.is_null().to_numpy(False)))
+                        raise DataError(file, missing, f"there is no {name}")
+                    arrays[name] = _values(column, kind, empty.get(name), first)
+                yield first, arrays
                 first += block.num_rows
         except pa.ArrowKeyError as error:
             raise DataError(file, 1, f"a column is missing: {_said(error)}") from None
@@ -107,20 +137,29 @@ def _said(error: Exception) -> str:
 def _arrow_type(kind: Kind) -> pa.DataType:
     if kind == "text":
         return pa.string()
+    if kind == "time":
+        return pa.timestamp("ns", "UTC")
     return pa.int64() if kind == "int" else pa.decimal128(38, int(kind))
 
 
-def _values(column: pa.Array, kind: Kind) -> np.ndarray:
+def _values(column: pa.Array, kind: Kind, empty: int | None, first: int) -> np.ndarray:
     if kind == "text":
         return column.to_numpy(zero_copy_only=False)
-    if kind == "int":
-        return column.to_numpy()
+    if kind in ("int", "time"):
+        column = column.cast(pa.int64())
+        return (column if empty is None else column.fill_null(empty)).to_numpy()
+    gone = column.is_null().to_numpy(False)
+    column = column.fill_null(0)
     # A decimal128 is two words; those that fit int64 have the low one, sign included.
     words = np.frombuffer(column.buffers()[1], np.int64).reshape(-1, 2)
     words = words[column.offset : column.offset + len(column)]
-    if np.any(words[:, 1] != words[:, 0] >> 63):
-        raise pa.ArrowInvalid("a number does not fit 64 bits")
-    return words[:, 0].copy()
+    fits = words[:, 1] == words[:, 0] >> 63
+    if not fits.all():
+        raise pa.ArrowInvalid(f"Row #{first + np.argmin(fits)}: a number does not fit 64 bits")
+    values = words[:, 0].copy()
+    if empty is not None:
+        values[gone] = empty
+    return values
 
 
 def _unpack(path: Path, packed: IO[bytes]) -> IO[bytes]:
@@ -131,21 +170,53 @@ def _unpack(path: Path, packed: IO[bytes]) -> IO[bytes]:
             raise MissingError(
                 f"{path} is compressed with zstd", 'pip install "zstandard"'
             ) from None
-        return zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True)
+        return _Zstd(packed, zstandard.ZstdDecompressor)  # pyright: ignore[reportReturnType]
     if path.suffix == ".gz":
         return gzip.GzipFile(fileobj=packed)  # pyright: ignore[reportReturnType]
     if path.suffix == ".zip":
         try:
             archive = zipfile.ZipFile(packed)
-        except zipfile.BadZipFile as error:
+            names = archive.namelist()
+            if len(names) == 1:
+                return archive.open(names[0])
+        except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+            # The last two: a member that is encrypted, or packed in a way that zipfile cannot.
             raise DataError(str(path), None, f"no zip archive: {error}") from None
-        names = archive.namelist()
-        if len(names) != 1:
-            raise DataError(
-                str(path), None, f"one member is expected, the archive has {len(names)}"
-            )
-        return archive.open(names[0])
+        what = f"one member is expected, the archive has {len(names)}"
+        raise DataError(str(path), None, what)
     return packed
+
+
+class _Zstd:
+    """Frames of zstd, one after the other. (zstandard's own reader takes a file that is cut short
+    within a frame for one that ends there.)"""
+
+    def __init__(self, packed: IO[bytes], decompressor: Callable[[], Any]):
+        self._packed = packed
+        self._decompressor = decompressor
+        self._frame: Any = None
+        self._input = b""
+        self._output = memoryview(b"")
+
+    def read(self, size: int) -> memoryview:
+        while not self._output:
+            if not self._input:
+                self._input = self._packed.read(1 << 12)
+                if not self._input:
+                    if self._frame is not None:
+                        raise EOFError("the last zstd frame is not complete")
+                    break
+            if self._frame is None:
+                self._frame = self._decompressor().decompressobj()
+            self._output = memoryview(self._frame.decompress(self._input))
+            self._input = b""
+            if self._frame.eof:
+                self._input, self._frame = self._frame.unused_data, None
+        taken, self._output = self._output[:size], self._output[size:]
+        return taken
+
+    def close(self) -> None:
+        self._packed.close()
 
 
 class _Checked(io.RawIOBase):
