@@ -74,7 +74,11 @@ class OrderBook(Protocol):
 
 
 def book_hash(phase: Phase, resting: np.ndarray) -> str:
-    """SHA-256 over the phase and the resting orders in priority order: all that matters later."""
+    """SHA-256 over the phase and the resting orders in priority order.
+
+    That is all that decides what happens later, but for one thing: within an auction the age of
+    bids against asks decides who is called the maker of an uncross fill.
+    """
     digest = hashlib.sha256(bytes([phase]))
     digest.update(np.ascontiguousarray(resting).tobytes())
     return digest.hexdigest()

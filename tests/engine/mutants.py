@@ -10,6 +10,7 @@ import argparse
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -223,22 +224,26 @@ def _copy(source: Path, target: Path) -> None:
 def _killer(command: Sequence[str], folder: Path, environment: dict[str, str]) -> str:
     """What failed, '' if nothing did."""
     name = next((part for part in command if part.startswith("tests")), command[0])
-    try:
-        finished = subprocess.run(
-            [sys.executable, *command],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        return f"{name} (no end)"
-    if finished.returncode == 0:
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            # A mutant that never ends may do so in a process of its own.
+            os.killpg(process.pid, signal.SIGKILL)
+            return f"{name} (no end)"
+    if process.returncode == 0:
         return ""
-    if finished.returncode < 0:
-        return f"{name} (signal {-finished.returncode})"
-    failed = re.search(r"^FAILED (\S+)", finished.stdout, re.MULTILINE)
+    if process.returncode < 0:
+        return f"{name} (signal {-process.returncode})"
+    failed = re.search(r"^FAILED (\S+)", said, re.MULTILINE)
     return failed.group(1) if failed else name
 
 
