@@ -1,8 +1,7 @@
 """Sphinx: MyST Markdown, the furo theme, nothing generated from imports."""
 
-from pathlib import Path
-
 import tomllib
+from pathlib import Path
 
 _PROJECT = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 

@@ -6,6 +6,7 @@
     ├── EngineError              1  the matching engine cannot go on
     │   └── EngineInputError     2  what was handed to the engine are not messages
     ├── TapeError                1  a tape cannot be written or read
+    ├── StoreError               1  a store cannot be written: full disk, permission, another import
     ├── MissingError             3  an extra, a file or a device is not there
     └── IntegrityError           4  a stored artefact is not what its manifest says
         └── DataError            4  market data breaks a rule of its own format or of a market
@@ -110,6 +111,10 @@ class EngineInputError(EngineError):
 
 
 class TapeError(MtsimError):
+    pass
+
+
+class StoreError(MtsimError):
     pass
 
 

@@ -24,6 +24,7 @@ from mtsim.engine.columns import Schema
 from mtsim.engine.events import EventType
 from mtsim.engine.messages import FILL_DTYPE, MESSAGE_DTYPE, RESULT_DTYPE
 from mtsim.engine.rows import Rows, copy_rows, without_padding
+from mtsim.engine.sealed import canonical_json
 from mtsim.errors import IntegrityError, TapeError
 
 if TYPE_CHECKING:
@@ -366,12 +367,6 @@ def replay(tape: Tape, make_book: Callable[[], OrderBook] | None = None) -> list
             first_fill += len(outcome.fills)
         books.append(book)
     return books
-
-
-def canonical_json(value: Any) -> bytes:
-    """The one spelling of a JSON value: sorted keys, no spaces, ASCII. NaN and infinities raise
-    ValueError."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _numba_books(ids: str) -> Callable[[], OrderBook]:

@@ -14,7 +14,6 @@ can change unseen.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from contextlib import suppress
@@ -23,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from mtsim.engine.tape import FORMAT, SCHEMAS, VERSION, Shock, Tape, canonical_json
+from mtsim.engine.sealed import read_whole, sealed, sync_folder, unsealed
+from mtsim.engine.tape import FORMAT, SCHEMAS, VERSION, Shock, Tape
 from mtsim.errors import IntegrityError, MissingError, TapeError
 
 HEADER = "header.json"
@@ -123,7 +123,7 @@ class TapeWriter:
         self._write_json(MANIFEST, manifest)
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
-        self._digests[name] = self._write(self.folder / name, _sealed(value))
+        self._digests[name] = self._write(self.folder / name, sealed(value))
 
     def _write(self, path: Path, content: bytes) -> str:
         """The SHA-256 of `content`, which is on disk under `path` when this returns."""
@@ -134,7 +134,7 @@ class TapeWriter:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         except OSError as error:
             # The file itself, too: it may have its name already and yet not be on disk for good.
             _remove(part)
@@ -169,7 +169,7 @@ def load(folder: Path | str, *, recover: bool = False) -> Tape:
             f"{path}: missing, so this run did not finish. Load it with recover=True to get what "
             "it had acknowledged."
         )
-    manifest = _unsealed(path)
+    manifest = unsealed(path, "a file of a tape")
     for name, expected in manifest["sha256"].items():
         found = _digest(folder / name)
         if found != expected:
@@ -195,13 +195,13 @@ def _read_acknowledged(folder: Path) -> tuple[Tape, list[dict[str, Any]], dict[s
     """The tape of all acknowledged segments, those segments, and the digest of every file they are
     made of."""
     path = folder / HEADER
-    tape = _from_header(path, _unsealed(path))
+    tape = _from_header(path, unsealed(path, "a file of a tape"))
     digests, segments = {HEADER: _digest(path)}, []
     while True:
         after, path = path, folder / _segment_name(len(segments))
         if not path.exists():
             break
-        segment = _unsealed(path)
+        segment = unsealed(path, "a file of a tape")
         if segment.get("after_sha256") != digests[after.name]:
             raise IntegrityError(f"{path}: continues another tape than {after}")
         digests[path.name] = _digest(path)
@@ -245,7 +245,7 @@ def _from_header(path: Path, header: dict[str, Any]) -> Tape:
 
 def _read_table(folder: Path, index: int, table: str, segment: dict[str, Any]) -> np.ndarray:
     path = folder / _table_name(index, table)
-    content = _read(path)
+    content = read_whole(path)
     found, expected = hashlib.sha256(content).hexdigest(), segment["sha256"][path.name]
     if found != expected:
         raise IntegrityError(
@@ -259,38 +259,8 @@ def _read_table(folder: Path, index: int, table: str, segment: dict[str, Any]) -
     return rows
 
 
-def _sealed(value: dict[str, Any]) -> bytes:
-    """The value as a JSON file that says its own digest."""
-    own = hashlib.sha256(canonical_json(value)).hexdigest()
-    return (
-        json.dumps({"this_sha256": own, "content": value}, sort_keys=True, indent=1).encode()
-        + b"\n"
-    )
-
-
-def _unsealed(path: Path) -> dict[str, Any]:
-    content = _read(path)
-    try:
-        value = json.loads(content)["content"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"{path}: not a file of a tape ({error})") from error
-    # One value has one spelling, so that a flipped bit that JSON would forgive is found, too.
-    if not isinstance(value, dict) or _sealed(value) != content:
-        raise IntegrityError(
-            f"{path}: its content is not what its own digest says; the file was changed or damaged"
-        )
-    return value
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise IntegrityError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def _digest(path: Path) -> str:
-    return hashlib.sha256(_read(path)).hexdigest()
+    return hashlib.sha256(read_whole(path)).hexdigest()
 
 
 def _count(segments: list[dict[str, Any]], name: str) -> int:
@@ -306,16 +276,6 @@ def _table_name(index: int, table: str) -> str:
 
 
 def _remove(path: Path) -> None:
-    with suppress(
-        OSError
-    ):  # Clearing up after a failed write, whose error is what the caller must see.
+    with suppress(OSError):
+        # Clearing up after a failed write, whose error is what the caller must see.
         path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    # The rename itself must survive a power cut, not only the file.
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
