@@ -7,12 +7,15 @@ from collections.abc import Callable
 from datetime import date as Date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 
 from mtsim.cli.console import print_json, print_table, progress, say
-from mtsim.errors import EXIT_INTEGRITY, EXIT_OK, UsageError
+from mtsim.errors import EXIT_INTEGRITY, EXIT_OK, DataError, MissingError, UsageError
+
+if TYPE_CHECKING:
+    from mtsim.model.ingest import Imported
 
 command = App(name="data", help="Market data: import, verify, stats, fetch, map, export.")
 
@@ -57,7 +60,8 @@ def import_(
     kind = kind_of(source)
     options = Options(symbol, _day(date), _step("--tick", tick), _step("--lot", lot), venue)
     groups = feeds(kind, files)
-    rows, errors = [], []
+    rows: list[tuple[Imported, dict[str, Any] | None]] = []
+    errors: list[DataError | MissingError | UsageError] = []
     with progress(f"Importing {source}") as step:
         for group in groups:
             done = import_files(
@@ -70,13 +74,17 @@ def import_(
                 all_snapshots=all_snapshots,
                 progress=_shown(step),
             )
-            for one in done:
-                rows.append((one, None if one.stored is None else one.stored.manifest))
-                if one.error is not None:
-                    errors.append(one.error)
+            try:
+                for one in done:
+                    rows.append((one, None if one.stored is None else one.stored.manifest))
+                    if one.error is not None:
+                        errors.append(one.error)
+            except (DataError, MissingError, UsageError) as error:
+                # Of these files; the other feeds of a folder may be fine.
+                errors.append(error)
     if json:
         print_json([_imported_json(one, manifest) for one, manifest in rows])
-    else:
+    elif rows:
         print_table(
             ("session", "status", *_COLUMNS),
             [(str(one.key), one.status, *_cells(manifest)) for one, manifest in rows],
@@ -230,6 +238,37 @@ def binance(
     print(file)
 
 
+@command.command(name="map")
+def map_(
+    file: Annotated[Path, Parameter(help="An order-by-order CSV or parquet file.")],
+    /,
+    *,
+    output: Annotated[
+        Path | None, Parameter(name=("--output", "-o"), help="Write it there, not to stdout.")
+    ] = None,
+    columns: Annotated[
+        str | None,
+        Parameter(help="The columns of a file without a header line, as time,id,price."),
+    ] = None,
+    delimiter: Annotated[str, Parameter(help="What separates the columns.")] = ",",
+) -> None:
+    """Propose a mapping of a file from its first rows, to be read and corrected.
+
+    `mtsim data import mapped MAPPING FILE` then imports it.
+    """
+    from mtsim.model.sources.propose import propose
+
+    if output is not None and output.exists():
+        raise UsageError(f"{output} is there already: name another file, or take it away")
+    header = None if columns is None else columns.split(",")
+    text = propose(str(file), header=header, delimiter=delimiter)
+    if output is None:
+        print(text, end="")
+    else:
+        output.write_text(text, encoding="utf-8")
+        say(f"wrote {output}; read it, then: mtsim data import mapped {output} {file} --store ...")
+
+
 @command.command
 def export(
     store: Annotated[Path, Parameter(help="The folder of the store, or of one session.")],
@@ -303,7 +342,7 @@ def _agreement(agreement: dict[str, int]) -> str:
     )
 
 
-def _imported_json(one: Any, manifest: dict[str, Any] | None) -> dict[str, Any]:
+def _imported_json(one: Imported, manifest: dict[str, Any] | None) -> dict[str, Any]:
     error = one.error
     row: dict[str, Any] = {
         "session": str(one.key),
