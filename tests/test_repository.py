@@ -116,6 +116,8 @@ def test_the_wheel_has_one_top_level_name_and_carries_the_scenarios(wheel):
     shipped = {f"mtsim/scenarios/{file.name}" for file in (ROOT / "scenarios").glob("*.yaml")}
     assert shipped
     assert shipped <= set(names)
+    mappings = (ROOT / "model" / "sources" / "mappings").glob("*.yaml")
+    assert {f"mtsim/model/sources/mappings/{file.name}" for file in mappings} <= set(names)
     code = {f"mtsim/{name}" for name in ("py.typed", "cli/verbs/ls.py", "engine/book.py")}
     assert code <= set(names)
 
