@@ -120,6 +120,8 @@ def _executed(ledger: Ledger, block: Block, counts: Counts) -> Iterator[Batch]:
             continue
         now, block = _cut(block, _step(block.records))
         feed, after, fate = ledger.execute(now.records)
+        # A message that was moved ahead of others has happened by the time they did.
+        feed["time_ns"] = np.minimum.accumulate(feed["time_ns"][::-1])[::-1]
         fates = np.bincount(fate, minlength=len(Fate))
         counts.used += int(fates[Fate.USED])
         for what, reason in _DROPPED.items():

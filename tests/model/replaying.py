@@ -38,7 +38,11 @@ def replay(source: Source, *, every: int = 1, levels: int | None = None) -> Repl
     levels = source.session.truth_levels if levels is None else levels
     done = Replay()
     seen = 0
+    last_ns = np.zeros(0, np.int64)
     for batch in source.batches():
+        times_ns = np.append(last_ns, batch.feed["time_ns"])
+        assert np.all(np.diff(times_ns) >= 0), "time goes back"
+        last_ns = times_ns[-1:]
         start = 0
         for k in _picked(batch.truth, seen, every):
             assert batch.truth is not None

@@ -15,8 +15,8 @@ from mtsim.model.sources.base import OWN_IDS, Options
 from mtsim.model.sources.mapped import MappedSource
 from mtsim.model.sources.mapping import loads
 from mtsim.model.sources.propose import propose
+from tests.model.mapped_files import Shanghai, shanghai
 from tests.model.replaying import replay
-from tests.model.test_source_mapped import Shanghai, shanghai
 from tests.model.venue import BUY, Venue, levels_of
 
 SAID = Options(symbol="ABC")

@@ -320,7 +320,8 @@ def test_orders_of_many_coins_are_several_for_the_engine(tmp_path):
 
     assert not results["reject"].any()
     assert feed["message"]["lots"].max() == MAX_LOTS
-    assert books.resting(0)["lots"].sum() == 2 * LOT
+    resting = books.resting(0)
+    assert resting["lots"][resting["side"] == SELL].sum() == 2 * LOT
     assert results["filled_lots"].sum() == 24 * LOT
 
 

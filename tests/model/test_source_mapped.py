@@ -3,7 +3,6 @@
 import io
 import random
 from datetime import date
-from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -13,110 +12,30 @@ import pytest
 import zstandard
 
 from mtsim.engine.batch import Books
-from mtsim.engine.events import Origin
 from mtsim.engine.messages import Flag, Kind, TimeInForce
 from mtsim.engine.units import MAX_LOTS
 from mtsim.errors import DataError, MissingError, UsageError
-from mtsim.model.sources import ledger, mapping, tables
+from mtsim.model.sources import ledger, tables
 from mtsim.model.sources.base import BATCH_ROWS, OWN_IDS, Options
-from mtsim.model.sources.mapped import MappedSource, open_sessions
+from mtsim.model.sources.mapped import open_sessions
+from tests.model.mapped_files import (
+    BESIDE,
+    DAY,
+    NAMES,
+    PLAIN,
+    Shanghai,
+    cents,
+    feed_of,
+    mapped,
+    shanghai,
+    small,
+    table,
+    text_of,
+    told,
+    written,
+)
 from tests.model.replaying import replay
-from tests.model.venue import BUY, SELL, Venue, levels_of
-
-DAY = date(2024, 1, 31)
-SAID = Options(symbol="ABC", date=DAY)
-DEPTH = 5
-
-PLAIN = """
-time: {column: t, format: midnight_ns, zone: America/New_York}
-price: {column: price, tick: 0.01}
-size: {column: size}
-id: {column: id}
-side: {column: side, buy: B, sell: S}
-action: {column: what, add: ADD, cancel: CANCEL, delete: DELETE, replace: REPLACE, fill: FILL}
-replace: {old_id: other}
-"""
-BESIDE = (
-    PLAIN.replace("{old_id: other}", "{old_id: other, old_price: op, old_size: oq}")
-    + """
-book: {levels: 5, bid_price: "bp{n}", bid_size: "bq{n}", ask_price: "ap{n}", ask_size: "aq{n}"}
-"""
-)
-OLD_NAMES = ("op", "oq")
-NAMES = ("t", "what", "side", "id", "other", "price", "size")
-BOOK_NAMES = tuple(
-    f"{side}{field}{n}" for n in range(1, DEPTH + 1) for side in "ba" for field in "pq"
-)
-
-
-def cents(tick):
-    return f"{Decimal(tick) / 100:.2f}"
-
-
-def plain_row(row, ns):
-    what, side, order, other, tick, lots = row
-    return [ns, what, "BS"[side], order, other or "", cents(tick), lots]
-
-
-def table(venue, books=False, start=0):
-    """A diary as lines of text cells; the fills of one order have one time."""
-    lines, ns, taker = [], 34_200 * 10**9, 0
-    for row, (bids, asks) in zip(venue.rows, venue.books, strict=True):
-        ns += 0 if row[0] == "FILL" and row[3] == taker else 1_000_003
-        taker = row[3] if row[0] == "FILL" else 0
-        cells = plain_row(row, ns)
-        if books:
-            old = venue.was.get(row[2]) if row[0] == "REPLACE" else None
-            cells += [cents(old[0]), old[1]] if old else ["", ""]
-            for bid, ask in zip(levels_of(bids, DEPTH), levels_of(asks, DEPTH), strict=True):
-                for tick, lots in (bid, ask):
-                    cells += [cents(tick), f"{lots}.0"]
-        lines.append([str(cell) for cell in cells])
-    return [[*NAMES, *((*OLD_NAMES, *BOOK_NAMES) if books else ())], *lines[start:]]
-
-
-def text_of(lines):
-    return "".join(",".join(cells) + "\n" for cells in lines)
-
-
-def written(folder, text, name="orders.csv"):
-    path = folder / name
-    data = text if isinstance(text, bytes) else text.encode()
-    path.write_bytes(zstandard.compress(data) if name.endswith(".zst") else data)
-    return str(path)
-
-
-def mapped(file, text, options=SAID):
-    return MappedSource((file,), mapping.loads(text), options)
-
-
-def feed_of(source):
-    return np.concatenate([batch.feed for batch in source.batches()])
-
-
-def small(rows, text=PLAIN, **more):
-    """The feed of a few rows (what, side, id, other, price, size), a second apart unless said."""
-
-    def read(folder, times=None):
-        clock = times or [34_200 + k for k in range(len(rows))]
-        lines: list[list[str]] = [[*NAMES]]
-        for seconds, (what, side, order, other, price, size) in zip(clock, rows, strict=True):
-            cells = [int(seconds * 10**9), what, side, order, other, price, size]
-            lines.append([str(cell) for cell in cells])
-        return mapped(written(folder, text_of(lines)), text, **more)
-
-    return read
-
-
-def told(feed):
-    """Messages as (kind, side, tif, tick, lots, id, origin), for eyes."""
-    message = feed["message"]
-    return [
-        (Kind(m["kind"]).name, int(m["side"]), TimeInForce(m["tif"]).name, int(m["price_tick"]),
-         int(m["lots"]), int(m["order_id"]), Origin(origin).name)
-        for m, origin in zip(message, feed["origin"], strict=True)
-    ]  # fmt: skip
-
+from tests.model.venue import BUY, SELL, Venue
 
 # --- the book ------------------------------------------------------------------------------------
 
@@ -534,65 +453,6 @@ def test_in_an_auction_there_is_no_book(tmp_path):
     ]
 
 
-class Shanghai(Venue):
-    """The venue without what Shanghai does not have."""
-
-    def replace(self, order, tick, lots):
-        pass
-
-    def cancel(self, order, lots):
-        pass
-
-
-def shanghai(folder, venue, late_ms):
-    """A diary as Shanghai writes it, an opening auction before it, snapshots of it beside it."""
-    orders = ["biz_index,appl_seq,time,event,side,order_no,sell_order_no,price,qty"]
-    orders += [
-        f"1,1,{clock(-600_000 + k)},ADD,{'SELL' if side else 'BUY'},{900_000 + k},,{tick}0,7000"
-        for k, (side, tick) in enumerate([(SELL, 1001), (BUY, 1002), (BUY, 700), (SELL, 1300)])
-    ]
-    orders.append(f"1,1,{clock(-300_000)},TRADE,NONE,900001,900000,10010,7000")
-    names = [f"{side}{n}_{what}" for side in ("bid", "ask") for n in range(1, 11) for what in
-             ("px", "qty")]  # fmt: skip
-    shown = ["time,last_px,num_trades,volume," + ",".join(names)]
-    ms, taker, due = 0, 0, 3000
-    for row, book, following in zip(
-        venue.rows, venue.books, [*venue.rows[1:], ("END", 0, 0, 0, 0, 0)], strict=True
-    ):
-        what, side, order, other, tick, lots = row
-        if not (what == "FILL" and other == taker):
-            ms += 120
-        taker = other if what == "FILL" else 0
-        word, at = ("BUY", "SELL")[side], clock(ms)
-        if what == "FILL":
-            buyer, seller = (other, order) if side == SELL else (order, other)
-            aggressor = ("SELL", "BUY")[side]
-            orders.append(f"1,1,{at},TRADE,{aggressor},{buyer},{seller},{tick}0,{lots}000")
-        else:
-            event = {"ADD": "ADD", "DELETE": "DELETE", "CANCEL": "DELETE"}[what]
-            orders.append(f"1,1,{at},{event},{word},{order},,{tick}0,{lots}000")
-        if ms > due and not (following[0] == "FILL" and following[3] == taker != 0):
-            due = ms + 3000
-            bids, asks = book
-            cells = [
-                f"{t}0,{n}000"
-                for side_levels in (
-                    sorted([*bids, (700, 7)], reverse=True),
-                    sorted([*asks, (1300, 7)]),
-                )
-                for t, n in levels_of(side_levels, 10)
-            ]
-            shown.append(f"{clock(ms + late_ms)[:-2]},0,0,0," + ",".join(cells))
-    written(folder, "\n".join(shown) + "\n", "600000_2023-02-07_snapshots.csv")
-    return written(folder, "\n".join(orders) + "\n", "600000_2023-02-07_orders_trades.csv")
-
-
-def clock(ms):
-    """Milliseconds after 09:30 in digits of hours to hundredths; without a leading zero."""
-    seconds, rest = divmod(34_200_000 + ms, 1000)
-    return f"{seconds // 3600}{seconds // 60 % 60:02}{seconds % 60:02}{rest // 10:02}"
-
-
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("late_ms", [0, 2500])
 def test_shanghai_snapshots_show_the_book_some_moment_before(tmp_path, seed, late_ms):
@@ -885,88 +745,6 @@ def refusal(file):
     except DataError as error:
         return str(error)
     return None
-
-
-# --- the mapping ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("was", "now", "place", "says"),
-    [
-        ("column: t,", "colum: t,", "2:1: time", "the key 'column' is missing"),
-        ("column: t,", "colum: t,", "2:8: time.colum", "Did you mean 'column'?"),
-        ("midnight_ns", "midnite_ns", "2:27: time.format", "Did you mean 'midnight_ns'?"),
-        ("America/New_York", "America/Gotham", "2:46: time.zone", "unknown time zone"),
-        ("tick: 0.01", "tick: -1", "3:30: price.tick", "must be above 0"),
-        ("tick: 0.01", "tick: [1]", "3:30: price.tick", "must be a number"),
-        ("fill: FILL", "fill: ADD", "7:9: action", "'ADD' is given for add and fill"),
-        ("fill: FILL", "fill: {a: b}", "7:90: action.fill", "must be a code"),
-        ("replace: {old_id: other}", "", "2:1", "the action replace needs"),
-        ("id: {column: id}", "id: id", "5:5: id", "must be a mapping of keys to values"),
-        ("id: {column: id}", "id: {column: 5}", "5:14: id.column", "must be text"),
-        ("id: {column: id}", "id: [", "7:1", "not valid YAML"),
-        ("time:", "sesion: {}\ntime:", "2:1: sesion", "Did you mean 'session'?"),
-    ],
-)
-def test_a_wrong_mapping_is_refused_where_it_is_wrong(was, now, place, says):
-    assert was in PLAIN
-    with pytest.raises(UsageError) as refused:
-        mapping.loads(PLAIN.replace(was, now), "my.yaml")
-    assert f"my.yaml:{place}" in str(refused.value)
-    assert says in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("more", "says"),
-    [
-        ("fill: {names: both}", "needs the columns maker and taker, or buy, sell, aggressor"),
-        ("fill: {names: maker, taker: x}", "with names: maker"),
-        ("fill: {names: both, maker: a, taker: b, buy: c}", "either maker and taker, or"),
-        ('session: {from: "10:00", to: "09:00"}', "must follow one another"),
-        ("session: {from: 9}", "must be a time of day"),
-        ('session: {to: "24:30"}', "must be at most 24:00"),
-        ("book: {levels: 1, bid_price: a}", "must have {n}"),
-        ("modify: {gives: some}", "must be one of remaining, delta, before, got 'some'"),
-        ("time: {column: u, format: iso}", "the key 'time' is given twice"),
-        ("drop: [{column: a, is: b}]", "the key 'because' is missing"),
-    ],
-)
-def test_parts_that_do_not_fit_are_refused(more, says):
-    with pytest.raises(UsageError, match=r"my\.yaml:") as refused:
-        mapping.loads(PLAIN + more, "my.yaml")
-    assert says in str(refused.value)
-
-
-def test_every_problem_is_said_at_once():
-    with pytest.raises(UsageError) as refused:
-        mapping.loads("time: {colum: t}\nprise: 3\n", "my.yaml")
-    text = str(refused.value)
-    assert text.count("my.yaml:") >= 8
-    for words in ("'column' is missing", "'action' is missing", "unknown key 'prise'"):
-        assert words in text
-
-
-def test_shipped_mappings_are_found_by_name_and_by_the_columns_of_the_file(tmp_path):
-    assert set(mapping.shipped()) >= {"sse", "scs", "nasdaq_csv", "submissions"}
-    head = "epoch_ns,order_id,symbol,side,action,price,qty\n"
-    file = written(tmp_path, head + "1609722840027798182,7374421476721608526,SCS,SELL,NEW,2.5,1\n")
-    for files in ((file,), ("scs", file)):
-        (source,) = open_sessions(files, Options())
-        assert source.session.instrument.symbol == "SCS"
-        assert told(feed_of(source)) == [("LIMIT", SELL, "GTC", 250, 1, 1, "OBSERVED")]
-
-
-def test_the_mapping_is_the_yaml_among_the_files(tmp_path):
-    file = written(tmp_path, text_of(table(Venue().play(5, 20))))
-    mine = written(tmp_path, PLAIN, "mine.yaml")
-    (source,) = open_sessions((mine, file), SAID)
-    assert len(feed_of(source)) > 0
-    with pytest.raises(UsageError, match=r"none of the layouts .* mtsim data map"):
-        list(open_sessions((file,), SAID))
-    with pytest.raises(UsageError, match="one mapping is needed"):
-        list(open_sessions((mine, "scs", file), SAID))
-    with pytest.raises(UsageError, match="no data file"):
-        list(open_sessions((mine,), SAID))
 
 
 # --- the real files ------------------------------------------------------------------------------
