@@ -12,7 +12,7 @@ import io
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -170,7 +170,7 @@ def _unpack(path: Path, packed: IO[bytes]) -> IO[bytes]:
             raise MissingError(
                 f"{path} is compressed with zstd", 'pip install "zstandard"'
             ) from None
-        return _Zstd(packed, zstandard.ZstdDecompressor)  # pyright: ignore[reportReturnType]
+        return _Zstd(packed, zstandard)  # pyright: ignore[reportReturnType]
     if path.suffix == ".gz":
         return gzip.GzipFile(fileobj=packed)  # pyright: ignore[reportReturnType]
     if path.suffix == ".zip":
@@ -191,9 +191,9 @@ class _Zstd:
     """Frames of zstd, one after the other. (zstandard's own reader takes a file that is cut short
     within a frame for one that ends there.)"""
 
-    def __init__(self, packed: IO[bytes], decompressor: Callable[[], Any]):
+    def __init__(self, packed: IO[bytes], zstandard: Any):
         self._packed = packed
-        self._decompressor = decompressor
+        self._zstandard = zstandard
         self._frame: Any = None
         self._input = b""
         self._output = memoryview(b"")
@@ -207,8 +207,11 @@ class _Zstd:
                         raise EOFError("the last zstd frame is not complete")
                     break
             if self._frame is None:
-                self._frame = self._decompressor().decompressobj()
-            self._output = memoryview(self._frame.decompress(self._input))
+                self._frame = self._zstandard.ZstdDecompressor().decompressobj()
+            try:
+                self._output = memoryview(self._frame.decompress(self._input))
+            except self._zstandard.ZstdError as error:
+                raise OSError(str(error)) from None
             self._input = b""
             if self._frame.eof:
                 self._input, self._frame = self._frame.unused_data, None
@@ -234,11 +237,6 @@ class _Checked(io.RawIOBase):
         try:
             data = self._stream.read(len(buffer))
         except (EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
-            raise self._damage(error) from None
-        except Exception as error:
-            # zstandard is an extra, so its error cannot be named in the line above.
-            if type(error).__name__ != "ZstdError":
-                raise
             raise self._damage(error) from None
         self._offset += len(data)
         buffer[: len(data)] = data
