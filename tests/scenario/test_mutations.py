@@ -72,14 +72,14 @@ def test_a_damaged_file_ends_in_exit_2_with_its_place(first, tmp_path, capsys):
         file = tmp_path / f"{number}.yaml"
         file.write_bytes(data)
 
-        began = time.process_time()
+        began = time.perf_counter()
         code = app.run(["validate", str(file)])
-        cpu_s = time.process_time() - began
+        elapsed_s = time.perf_counter() - began
 
         captured = capsys.readouterr()
         assert code == 2, (number, kind, captured.out)
         assert "Traceback" not in captured.out + captured.err, (number, kind)
-        assert cpu_s < 1.0, (number, kind, cpu_s)
+        assert elapsed_s < 1.0, (number, kind, elapsed_s)
         line, column = captured.out.removeprefix(f"{file}:").split(": ")[0].split(":")
         assert int(line) >= 1, (number, kind, captured.out)
         assert int(column) >= 1, (number, kind, captured.out)
