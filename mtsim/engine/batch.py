@@ -186,7 +186,7 @@ class Books:
             numbers = self._numbers[chosen]
             for stopped in control:
                 if stopped[STATUS] in (NEED_SLOTS, NEED_PARKED, NEED_WINDOW):
-                    self._grow(int(numbers[stopped[AT_SPAN]]), int(stopped[STATUS]))
+                    self.make_room(int(numbers[stopped[AT_SPAN]]), int(stopped[STATUS]))
             # Books may lie elsewhere now: the ones that uncross, too.
             spans[:, SPAN_BASE] = self._arena.bases[chosen]
             for stopped in control:
@@ -235,19 +235,6 @@ class Books:
         """Take `fills`, a row for each thread, to write to."""
         self._fills = fills
         self._fill_words = fills.view(np.int64).reshape(-1)
-
-    def _grow(self, book: int, need: int) -> None:
-        sizes = layout.sizes_of(self._arena.block(book))
-        if need == NEED_SLOTS:
-            if sizes.slots == MAX_SLOTS:
-                raise EngineError(f"Books: book {book} is full: it holds {MAX_SLOTS - 1} orders.")
-            sizes = sizes._replace(slots=min(2 * sizes.slots, MAX_SLOTS))
-        elif need == NEED_PARKED:
-            sizes = sizes._replace(parked=2 * sizes.parked)
-        else:
-            widest = int(self._arena.block(book)[layout.WIDEST])
-            sizes = sizes._replace(window=min(2 * sizes.window, widest))
-        self._arena.grow(book, sizes)
 
     # Questions ------------------------------------------------------------------------------------
 
@@ -346,6 +333,27 @@ class Books:
         other._arena = self._arena.copy()
         other._make_buffers()
         return other
+
+    # For compiled loops (`mtsim.engine.drive`) ----------------------------------------------------
+
+    def memory(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The arena as int32 and as int64, and where each book begins in the latter: all of it the
+        books' own, until one of them grows."""
+        return self._arena.words32, self._arena.words, self._arena.bases
+
+    def make_room(self, book: int, need: int) -> None:
+        """Give a book more of what a run has stopped for: slots, parked levels or window."""
+        sizes = layout.sizes_of(self._arena.block(book))
+        if need == NEED_SLOTS:
+            if sizes.slots == MAX_SLOTS:
+                raise EngineError(f"Books: book {book} is full: it holds {MAX_SLOTS - 1} orders.")
+            sizes = sizes._replace(slots=min(2 * sizes.slots, MAX_SLOTS))
+        elif need == NEED_PARKED:
+            sizes = sizes._replace(parked=2 * sizes.parked)
+        else:
+            widest = int(self._arena.block(book)[layout.WIDEST])
+            sizes = sizes._replace(window=min(2 * sizes.window, widest))
+        self._arena.grow(book, sizes)
 
     # Private --------------------------------------------------------------------------------------
 

@@ -1,16 +1,15 @@
 """The entry points into compiled code. Everything else that is compiled is reached through them.
 
-Numba's cache looks at the file of the cached function only, and not at boundscheck. Each entry
-point therefore closes over a fingerprint of all compiled sources and that setting: an edit in any
-of them makes a new cache key. Compilation happens at the first call, not at import.
+Each entry point closes over the fingerprint of all compiled sources, SOURCES; code elsewhere that
+calls them puts it into its own. Compilation happens at the first call, not at import.
 """
 
-import hashlib
 from pathlib import Path
 
-from numba import config, njit, prange
+from numba import njit, prange
 
 from mtsim.engine.auction import uncross
+from mtsim.engine.fingerprint import fingerprint
 from mtsim.engine.ladder import U
 from mtsim.engine.layout import ORDERS
 from mtsim.engine.matching import make_run
@@ -18,14 +17,6 @@ from mtsim.engine.queries import depth_of, list_orders, list_side, lots_ahead
 
 # All modules whose code or constants end up in compiled code.
 _COMPILED = ("units", "messages", "layout", "ladder", "fetch", "matching", "auction", "queries")
-
-
-def _fingerprint() -> int:
-    """63 bits that name the compiled sources and the settings they are compiled with."""
-    digest = hashlib.sha256(bytes([bool(config.BOUNDSCHECK)]))  # pyright: ignore
-    for module in _COMPILED:
-        digest.update(Path(__file__).with_name(f"{module}.py").read_bytes())
-    return int.from_bytes(digest.digest()[:8], "little") >> 1
 
 
 def _entry_points(sources: int):
@@ -74,6 +65,6 @@ def _entry_points(sources: int):
     return run_parallel, uncross_book, depths, queues_ahead, resting_rows, level_rows
 
 
-_SOURCES = _fingerprint()
-run = make_run(_SOURCES)
-run_parallel, uncross_book, depths, queues_ahead, resting_rows, level_rows = _entry_points(_SOURCES)
+SOURCES = fingerprint(*(Path(__file__).with_name(f"{module}.py") for module in _COMPILED))
+run = make_run(SOURCES)
+run_parallel, uncross_book, depths, queues_ahead, resting_rows, level_rows = _entry_points(SOURCES)
