@@ -1,0 +1,1 @@
+"""What runs and models are worth: reads tapes, stored sessions and datasets, changes none."""
