@@ -14,12 +14,9 @@ against the book as `Truth`. Knows what rows mean together; the book they make i
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -27,26 +24,26 @@ import numpy as np
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import bitstamp_rows as rows
 from mtsim.model.sources.base import Batch, Counts, Instrument, Options, Session, Source
-from mtsim.model.sources.bitstamp_rows import Change, Row, Trade
-from mtsim.model.sources.ledger import (
-    DROPPED,
-    NO_TICK,
-    RECORD_DTYPE,
-    Drop,
-    Ledger,
-    Op,
-    Rules,
-    Snapshots,
+from mtsim.model.sources.bitstamp_fills import (
+    NEAR_ROWS,
+    TOGETHER_NS,
+    Draft,
+    Open,
+    Pending,
+    cut,
+    paired_by_event,
+    paired_by_trade,
+    swept,
 )
+from mtsim.model.sources.bitstamp_rows import Change, Row, Trade
+from mtsim.model.sources.ledger import Ledger, Rules, Snapshots
+from mtsim.model.sources.ledger_records import DROPPED, NO_TICK, RECORD_DTYPE, Drop, Op
 
 _SECOND_NS = 10**9
 _DAY_NS = 86_400 * _SECOND_NS
 _NAME = re.compile(r"([A-Za-z0-9]+)_\d{4}-\d\d-\d\d")
-# How far apart the rows of one fill are at most.
-_TOGETHER_NS = 2 * _SECOND_NS
 # A log has the fills of a sweep some 20 ms apart; a table of events gives them one time.
 _SWEEP_NS = _SECOND_NS // 4
-_NEAR_ROWS = 40
 _CHUNK_ROWS = 1 << 15
 
 _EARLY = "order whose deletion came before it"
@@ -75,51 +72,6 @@ def _is_companion(file: str, files: tuple[str, ...]) -> bool:
     )
 
 
-@dataclass
-class _Open:
-    """An order as the feed has shown it last; `lots` None: it was placed before the file began."""
-
-    side: int
-    tick: int
-    lots: int | None
-    placed: int = 0
-    """The row in which it came to its price; 0: before the file began."""
-
-
-@dataclass
-class _Draft:
-    """A record in the making. `lots` None: the trade will tell."""
-
-    time_ns: int
-    row: int
-    op: Op
-    id: int
-    side: int
-    tick: int
-    lots: int | None
-    taker: int = 0
-    fill: bool = False
-    event: str = ""
-    matching: str = ""
-    left: int = 0
-    """What the order has after the row."""
-    before: _Open | None = None
-    """What it would be after a mere fill, if that is known."""
-    placed: int = 0
-    extra: bool = False
-    """No row of the file says this, but the rows before and after one do."""
-    void: bool = False
-    """The row is about an order that had not yet been there."""
-
-
-@dataclass
-class _Pending:
-    """What is read and not yet sent: the rows of a fill may lie on either side of a cut."""
-
-    drafts: list[_Draft] = field(default_factory=list)
-    trades: list[Trade] = field(default_factory=list)
-
-
 class BitstampSource:
     """One Bitstamp file: a `Source`."""
 
@@ -143,8 +95,8 @@ class BitstampSource:
             snapshots = snapshots._replace(time_ns=snapshots.time_ns - self._midnight_ns)
         self._snapshots: Snapshots | None = snapshots
         self._takers = rows.takers_of(file, self._layout)
-        self._open: dict[int, _Open] = {}
-        self._early: dict[int, _Draft] = {}
+        self._open: dict[int, Open] = {}
+        self._early: dict[int, Draft] = {}
         self._first_id = 2**63
         self._last_ns = -(2**62)
         self.counts = Counts()
@@ -168,7 +120,7 @@ class BitstampSource:
         # What comes before the first book or quote only builds the book.
         dark = self._snapshots is not None
         ledger = Ledger(Rules(), seed=self._layout == "log", dark=dark, snapshots=self._snapshots)
-        pending = _Pending()
+        pending = Pending()
         for row in rows.read(self._file, self._layout, self._scale):
             if isinstance(row, Trade):
                 pending.trades.append(row._replace(time_ns=row.time_ns - self._midnight_ns))
@@ -176,19 +128,19 @@ class BitstampSource:
             self.counts.read += 1
             self._draft(row, pending)
             if len(pending.drafts) % _CHUNK_ROWS == 0 and pending.drafts:
-                ready, pending = _cut(pending)
+                ready, pending = cut(pending)
                 dark = yield from self._send(ledger, ready, dark)
         dark = yield from self._send(ledger, pending, dark)
         yield from ledger.close()
         self.counts.repaired.update(ledger.repaired())
 
-    def _is_after_the_first_book(self, draft: _Draft) -> bool:
+    def _is_after_the_first_book(self, draft: Draft) -> bool:
         assert self._snapshots is not None
         if self._layout == "log":
             return draft.row > self._snapshots.row[0]
         return draft.time_ns > self._begin_ns
 
-    def _draft(self, row: Row, pending: _Pending) -> None:
+    def _draft(self, row: Row, pending: Pending) -> None:
         """What a row says of its order, given what was known of it."""
         time_ns = row.time_ns - self._midnight_ns
         if time_ns < self._last_ns:
@@ -196,24 +148,24 @@ class BitstampSource:
         self._last_ns = time_ns
         if time_ns >= 7 * _DAY_NS:
             raise DataError(self._file, row.row, f"the time is not on {self._day}")
-        draft = _Draft(time_ns, row.row, Op.ADD, row.id, row.side, row.tick, row.lots)
+        draft = Draft(time_ns, row.row, Op.ADD, row.id, row.side, row.tick, row.lots)
         draft.event, draft.matching, draft.left = row.event, row.matching, row.lots
         known = self._open.get(row.id)
         if known is not None and known.lots is not None:
             draft.placed = known.placed
-            draft.before = _Open(known.side, known.tick, known.lots - row.fill)
+            draft.before = Open(known.side, known.tick, known.lots - row.fill)
         if row.change is Change.CREATED:
             self._first_id = min(self._first_id, row.id)
             if row.lots == 0:
                 self.counts.dropped["order of 0 lots"] += 1
                 return
             early = self._early.pop(row.id, None)
-            if early is not None and time_ns - early.time_ns <= _TOGETHER_NS:
+            if early is not None and time_ns - early.time_ns <= TOGETHER_NS:
                 # The log has the two in the wrong order: the order is gone by now.
                 self.counts.dropped[_EARLY] += 1
                 early.void = early.op == Op.DELETE
                 return
-            self._open.setdefault(row.id, _Open(row.side, row.tick, row.lots, row.row))
+            self._open.setdefault(row.id, Open(row.side, row.tick, row.lots, row.row))
         elif row.change is Change.CHANGED:
             self._changed(row, known, draft)
         else:
@@ -225,7 +177,7 @@ class BitstampSource:
             draft.op, draft.lots, draft.fill = Op.FILL, row.fill, True
         pending.drafts.append(draft)
 
-    def _changed(self, row: Row, known: _Open | None, draft: _Draft) -> None:
+    def _changed(self, row: Row, known: Open | None, draft: Draft) -> None:
         lots = known.lots if known is not None else None
         if known is not None and (
             row.tick != known.tick or (lots is not None and row.lots >= lots)
@@ -236,20 +188,20 @@ class BitstampSource:
             draft.lots = None if lots is None else lots - row.lots
         stays = known is not None and known.tick == row.tick
         placed = known.placed if known is not None and stays else row.row * (known is not None)
-        self._open[row.id] = _Open(row.side, row.tick, row.lots, placed)
+        self._open[row.id] = Open(row.side, row.tick, row.lots, placed)
 
-    def _deleted(self, row: Row, known: _Open | None, draft: _Draft) -> None:
+    def _deleted(self, row: Row, known: Open | None, draft: Draft) -> None:
         lots = known.lots if known is not None else None
         if row.lots == 0:
             draft.op, draft.lots, draft.fill = Op.FILL, lots, True
         else:
             draft.op = Op.DELETE
         if self._open.pop(row.id, None) is None:
-            if len(self._early) >= _NEAR_ROWS:
+            if len(self._early) >= NEAR_ROWS:
                 del self._early[next(iter(self._early))]
             self._early[row.id] = draft
 
-    def _send(self, ledger: Ledger, ready: _Pending, dark: bool) -> Generator[Batch, None, bool]:
+    def _send(self, ledger: Ledger, ready: Pending, dark: bool) -> Generator[Batch, None, bool]:
         """The batches of what is ready; whether it is still dark after them."""
         void = sum(draft.void for draft in ready.drafts)
         if void:
@@ -257,18 +209,18 @@ class BitstampSource:
             ready.drafts = [draft for draft in ready.drafts if not draft.void]
         n_rows = len(ready.drafts)
         if self._layout == "events":
-            drafts = _paired_by_event(ready.drafts, self._takers)
+            drafts = paired_by_event(ready.drafts, self._takers)
         else:
-            drafts = _paired_by_trade(ready, trades_told=self._layout == "log")
+            drafts = paired_by_trade(ready, trades_told=self._layout == "log")
         # The row of a taker is used up by that of its maker.
         self.counts.used += n_rows - sum(not draft.extra for draft in drafts)
-        drafts = _swept(drafts, 0 if self._layout == "events" else _SWEEP_NS)
+        drafts = swept(drafts, 0 if self._layout == "events" else _SWEEP_NS)
         records = np.zeros(len(drafts) + 1, RECORD_DTYPE)
         counted = np.ones(len(drafts) + 1, bool)
         n = 0
         for draft in drafts:
             if dark and self._is_after_the_first_book(draft):
-                records[n] = (self._begin_ns, draft.row, 0, 0, 0, 0, 0, 0, Op.LIGHT, 0, 0)
+                records[n] = (self._begin_ns, draft.row, 0, 0, 0, 0, 0, 0, Op.LIGHT, 0, 0, 0)
                 n += 1
                 dark = False
             time_ns = (
@@ -287,6 +239,7 @@ class BitstampSource:
                 draft.op,
                 draft.side,
                 0,
+                0,
             )
             n += 1
         done = 0
@@ -304,151 +257,3 @@ class BitstampSource:
 
 def _day_of(time_ns: int) -> date:
     return datetime.fromtimestamp(time_ns // _SECOND_NS, UTC).date()
-
-
-def _cut(pending: _Pending) -> tuple[_Pending, _Pending]:
-    """What no later row can belong to, and the rest: cut where the longest pause is."""
-    drafts = pending.drafts
-    times = np.array([draft.time_ns for draft in drafts])
-    latest = int(np.searchsorted(times, times[-1] - 2 * _TOGETHER_NS))
-    if latest < 2:
-        return _Pending(), pending
-    at = 1 + int(np.argmax(np.diff(times[:latest])))
-    edge = (drafts[at - 1].time_ns + drafts[at].time_ns) // 2
-    split = bisect_left(pending.trades, edge, key=lambda trade: trade.time_ns)
-    return (
-        _Pending(drafts[:at], pending.trades[:split]),
-        _Pending(drafts[at:], pending.trades[split:]),
-    )
-
-
-def _join(maker: _Draft, taker: _Draft, gone: set[int]) -> None:
-    """The fill's two rows become one, at the place of the first of them."""
-    maker.taker = taker.id
-    gone.add(id(taker))
-
-
-def _paired_by_trade(ready: _Pending, trades_told: bool) -> list[_Draft]:
-    """The drafts in which each fill is one, and what shrank without a trade has left.
-
-    The rows of a fill lie close to the line of the trade, on either side of it, and lose its lots.
-    Where the file tells no trades, two orders of either side that lose the same lots are a fill.
-    """
-    drafts, gone = ready.drafts, set[int]()
-    fills = [(k, draft) for k, draft in enumerate(drafts) if draft.fill]
-    numbers = [draft.row for _, draft in fills]
-    free = {id(draft) for _, draft in fills}
-    for trade in ready.trades:
-        first = bisect_left(numbers, trade.row - _NEAR_ROWS)
-        last = bisect_right(numbers, trade.row + _NEAR_ROWS)
-        near = [
-            draft
-            for _, draft in fills[first:last]
-            if id(draft) in free
-            and (draft.lots == trade.lots or (draft.lots is None and draft.tick == trade.tick))
-            and abs(draft.time_ns - trade.time_ns) <= _TOGETHER_NS
-        ]
-        # Trades that came before have used up the rows before them.
-        near.sort(key=lambda draft: (draft.row > trade.row, abs(draft.row - trade.row)))
-        bid = next((draft for draft in near if draft.side == 0), None)
-        ask = next((draft for draft in near if draft.side == 1), None)
-        for draft in (bid, ask):
-            if draft is not None:
-                free.discard(id(draft))
-                draft.lots = trade.lots
-        if bid is not None and ask is not None:
-            # Trades are at the price of the order that rested.
-            by_price = (bid.tick == trade.tick) != (ask.tick == trade.tick)
-            rested = bid.tick == trade.tick if by_price else bid.placed < ask.placed
-            _join(*((bid, ask) if rested else (ask, bid)), gone)
-    left = [draft for _, draft in fills if id(draft) in free]
-    for one, other in pairwise(left):
-        if (
-            not trades_told
-            and not {id(one), id(other)} & gone
-            and one.side != other.side
-            and one.lots == other.lots
-            and one.taker == 0
-            and other.time_ns - one.time_ns <= _TOGETHER_NS
-        ):
-            _join(*((one, other) if one.placed <= other.placed else (other, one)), gone)
-            free -= {id(one), id(other)}
-    for draft in left:
-        if id(draft) in free:
-            draft.op, draft.lots = Op.CANCEL, draft.lots or 0
-    return [draft for draft in drafts if id(draft) not in gone]
-
-
-def _paired_by_event(drafts: list[_Draft], takers: frozenset[str]) -> list[_Draft]:
-    """The drafts in which each fill is one, and those of one time in the order they happened in.
-
-    An order is created before it trades, a taker's fills leave it less and less.
-    """
-    by_event = {draft.event: draft for draft in drafts if draft.fill and draft.event}
-    gone = set[int]()
-    for draft in by_event.values():
-        other = by_event.get(draft.matching)
-        if other is None or other.matching != draft.event:
-            continue
-        takes = draft.event in takers if takers else draft.id > other.id
-        if not takes:
-            _join(draft, other, gone)
-            # Some orders follow the price as they trade, and some change their size with it.
-            known = other.before
-            if known is not None and (known.tick, known.lots) != (other.tick, other.left):
-                drafts.append(
-                    replace(other, op=Op.SHOW, lots=other.left, taker=0, fill=False, extra=True)
-                )
-    for draft in drafts:
-        if draft.fill and draft.taker == 0 and id(draft) not in gone:
-            draft.op = Op.CANCEL
-    left = {id(draft): draft.left for draft in drafts}
-    for draft in by_event.values():
-        if draft.taker:
-            left[id(draft)] = by_event[draft.matching].left
-
-    def order(draft: _Draft) -> tuple[int, int, int, int]:
-        if draft.op == Op.ADD:
-            return draft.time_ns, 0, draft.id, 0
-        if draft.op == Op.FILL or draft.extra:
-            taker = draft.taker or draft.id
-            return draft.time_ns, 1, taker, -2 * left[id(draft)] + draft.extra
-        return draft.time_ns, 2, draft.row, 0
-
-    return sorted((draft for draft in drafts if id(draft) not in gone), key=order)
-
-
-@dataclass
-class _Sweep:
-    """The fills of one taker so far, in one place among the drafts."""
-
-    place: int
-    time_ns: int
-    last_ns: int
-
-
-def _swept(drafts: list[_Draft], apart_ns: int) -> list[_Draft]:
-    """The drafts with all fills of a taker where its first one is, and at its time.
-
-    Not so where another row about one of the two orders lies between: it would come too late.
-    """
-    places: list[list[_Draft]] = []
-    sweeps: dict[int, _Sweep] = {}
-    touched: dict[int, int] = {}
-    for draft in drafts:
-        if not draft.taker:
-            touched[draft.id] = len(places)
-            places.append([draft])
-            continue
-        sweep = sweeps.get(draft.taker)
-        if (
-            sweep is not None
-            and draft.time_ns - sweep.last_ns <= apart_ns
-            and max(touched.get(draft.id, -1), touched.get(draft.taker, -1)) < sweep.place
-        ):
-            sweep.last_ns, draft.time_ns = draft.time_ns, sweep.time_ns
-            places[sweep.place].append(draft)
-        else:
-            sweeps[draft.taker] = _Sweep(len(places), draft.time_ns, draft.time_ns)
-            places.append([draft])
-    return [draft for place in places for draft in place]

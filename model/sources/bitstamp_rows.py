@@ -18,6 +18,7 @@ import numpy as np
 
 from mtsim.engine.units import MAX_TICK
 from mtsim.errors import DataError
+from mtsim.model.sources.base import in_file
 from mtsim.model.sources.files import open_binary
 from mtsim.model.sources.ledger import MAX_ORDER_LOTS, Snapshots
 from mtsim.model.sources.tables import Block, column_names, read_blocks
@@ -158,9 +159,10 @@ def books_of(file: str, layout: Layout, scale: Scale) -> tuple[int, Snapshots | 
     """When the session begins, from the epoch, and the books that the feed shows (if any)."""
     if layout == "log":
         return _log_books(file, scale)
-    for other in companions_of(file, layout):
+    for number, other in enumerate(companions_of(file, layout), 1):
         if "_spread" in Path(other).name:
-            return _spread(other, scale)
+            begin_ns, shown = _spread(other, scale)
+            return begin_ns, shown._replace(row=in_file(number, shown.row))
     for block in read_blocks(file, ["timestamp"]):
         if len(block):
             return int(_times(block, layout)[0]), None

@@ -18,7 +18,17 @@ import numpy as np
 from mtsim.engine.events import Origin
 from mtsim.engine.units import MAX_LOTS, MAX_TICK
 from mtsim.errors import DataError, UsageError
-from mtsim.model.sources.base import BATCH_ROWS, Batch, Counts, Instrument, Options, Session, Truth
+from mtsim.model.sources import grid
+from mtsim.model.sources.base import (
+    BATCH_ROWS,
+    Batch,
+    Counts,
+    Instrument,
+    Options,
+    Session,
+    Truth,
+    in_file,
+)
 from mtsim.model.sources.databento_books import LEVELS, Books, is_books, orders_beside, truth_beside
 from mtsim.model.sources.databento_files import (
     MBO_DTYPE,
@@ -27,8 +37,8 @@ from mtsim.model.sources.databento_files import (
     heading_of,
     read_records,
 )
-from mtsim.model.sources.order_ledger import Block, batches
-from mtsim.model.sources.order_records import RECORD_DTYPE, UNKNOWN_SIDE, Op
+from mtsim.model.sources.ledger_blocks import Block, batches
+from mtsim.model.sources.ledger_records import NO_SIDE, RECORD_DTYPE, Op
 
 F_TOB, F_SNAPSHOT, F_MBP = 64, 32, 16
 
@@ -55,14 +65,14 @@ _ASSUMPTIONS = (
 )
 
 _A, _C, _M, _R, _T, _F, _N, _BID = (ord(letter) for letter in "ACMRTFNB")
-_OPS = {_A: Op.ADD, _C: Op.TAKE_OFF, _M: Op.MODIFY, _R: Op.CLEAR, _F: Op.FILL}
+_OPS = {_A: Op.ADD, _C: Op.CANCEL, _M: Op.SHOW, _R: Op.CLEAR, _F: Op.FILL_SAID_AGAIN}
 _OP = np.zeros(256, np.uint8)
 _IS_ACTION, _IS_SENT = np.zeros(256, bool), np.zeros(256, bool)
 for _action, _op in _OPS.items():
     _OP[_action] = _op
 _IS_SENT[list(_OPS)] = True
 _IS_ACTION[[*_OPS, _T, _N]] = True
-_SIDE = np.full(256, UNKNOWN_SIDE, np.uint8)
+_SIDE = np.full(256, NO_SIDE, np.uint8)
 _SIDE[[_BID, _A]] = 0, 1
 
 
@@ -131,7 +141,7 @@ class DatabentoSource:
         sent = _IS_SENT[action]
         self._drop("a record without an action", int((action == _N).sum()))
         for reason, is_so in (
-            ("an order without a side", (action == _A) & (side == UNKNOWN_SIDE)),
+            ("an order without a side", (action == _A) & (side == NO_SIDE)),
             ("an order without a price", enters & (price == UNDEF_PRICE)),
             ("an order without lots", sent & (action != _R) & (action != _M) & (size == 0)),
         ):
@@ -158,7 +168,7 @@ class DatabentoSource:
         records["tick"] = np.where(sent & enters, tick, 0)
         # An order that was made to cross is listed among the fills of the trade it then made.
         took = (mbo["order_id"].view(np.int64) == taker) & (taker > 0) & ~in_auction
-        fill = np.where(in_auction, np.uint8(Op.CROSS_FILL), np.uint8(Op.FILL))
+        fill = np.where(in_auction, np.uint8(Op.MATCH_SAID_AGAIN), np.uint8(Op.FILL_SAID_AGAIN))
         fill = np.where(took, np.uint8(Op.WITHDRAW), fill)
         records["op"] = np.where(action == _F, fill, _OP[action])
         records["origin"] = np.where(
@@ -175,7 +185,7 @@ class DatabentoSource:
         held = np.maximum.accumulate(np.append(self._clock_ns, time_ns))[1:]
         self._refuse(row, held - time_ns > _MAX_BACK_NS, "the time goes back by more than a second")
         if moved := int((held != time_ns).sum()):
-            self.counts.repaired["a time moved up to that of the record before"] += moved
+            self.counts.noticed["a time moved up to that of the record before"] += moved
         self._clock_ns = int(held[-1])
         return held
 
@@ -187,9 +197,9 @@ class DatabentoSource:
         before = np.maximum.accumulate(np.where(is_trade, np.arange(len(action)), -1))
         known = before >= 0
         taker = np.where(known, order_id[before], 0)
-        in_auction = (known & (side[before] == UNKNOWN_SIDE)) | (side == UNKNOWN_SIDE)
+        in_auction = (known & (side[before] == NO_SIDE)) | (side == NO_SIDE)
         filled = np.append(action[1:] == _F, False) & is_trade
-        printed = filled & (side == UNKNOWN_SIDE)
+        printed = filled & (side == NO_SIDE)
         self.counts.used += int((filled & ~printed).sum())
         self._drop("a trade of an auction", int(printed.sum()))
         self._drop("a trade without a resting order that is shown", int((is_trade & ~filled).sum()))
@@ -201,7 +211,9 @@ class DatabentoSource:
         ts_event, sequence = mbo["ts_event"].astype(np.int64), mbo["sequence"].astype(np.int64)
         changes = (ts_event[1:] != ts_event[:-1]) | (sequence[1:] != sequence[:-1])
         truth = self.books.after(ts_event, sequence, np.flatnonzero(np.append(changes, True)))
-        return truth and truth._replace(after=sent_so_far[truth.after - 1])
+        if truth is None:
+            return None
+        return truth._replace(after=sent_so_far[truth.after - 1], row=in_file(1, truth.row))
 
     def _drop(self, reason: str, n: int) -> None:
         if n:
@@ -216,7 +228,8 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Databent
     """One session an MBO file: the instrument `options.symbol`, by name or number, or the only one.
 
     MBP-10 files among `files` are the truth of the MBO files beside them. The tick size is known
-    for US equities and some futures.
+    for US equities and some futures; of other instruments it is found in all the file's prices. An
+    instrument without a name is called by its number. Both are stated.
     """
     for path in files:
         if is_books(path):
@@ -228,7 +241,15 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Databent
         begins = _first_date(path, instrument_id)
         if options.date is not None and options.date != begins:
             raise UsageError(f"{path} begins on {begins}, not on {options.date}")
-        tick_size = options.tick_size or _tick_size(path, heading.dataset, symbol)
+        assumed: list[str] = []
+        if options.symbol is None and instrument_id not in heading.symbols:
+            assumed.append("The file names no symbol: the instrument is called by its number.")
+        tick_size = options.tick_size or _known_tick(heading.dataset, symbol)
+        if tick_size is None:
+            tick_size = _found_tick(path, instrument_id, symbol)
+            assumed.append(
+                f"The tick is {tick_size}, found as the finest step of the prices in the file."
+            )
         lot_size = options.lot_size or Decimal(1)
         if tick_size <= 0 or (tick_size * _PRICE_UNITS) % 1:
             raise UsageError(f"a tick of {tick_size} is no multiple of 1e-9, the unit of prices")
@@ -241,7 +262,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Databent
             "databento",
             (path,) if beside is None else (path, beside),
             truth_levels=0 if beside is None else LEVELS,
-            assumptions=_ASSUMPTIONS,
+            assumptions=(*assumed, *_ASSUMPTIONS),
         )
         alone = options.symbol is None or len(heading.symbols) < 2 > len(heading.instruments)
         yield DatabentoSource(path, session, instrument_id, alone)
@@ -280,10 +301,21 @@ def _first_date(path: str, instrument_id: int) -> date:
     raise DataError(path, None, f"there is no record of instrument {instrument_id} in the file")
 
 
-def _tick_size(path: str, dataset: str, symbol: str) -> Decimal:
+def _known_tick(dataset: str, symbol: str) -> Decimal | None:
     if _EQUITIES.match(dataset):
         return Decimal("0.01")
     future = _FUTURE.fullmatch(symbol)
     if dataset == "GLBX.MDP3" and future and future[1] in _FUTURE_TICKS:
         return _FUTURE_TICKS[future[1]]
-    raise UsageError(f"{path}: the tick size of {symbol} is not known. Say --tick.")
+    return None
+
+
+def _found_tick(path: str, instrument_id: int, symbol: str) -> Decimal:
+    """The step that all prices of an instrument are multiples of. UsageError without a price."""
+    divisor = 0
+    for records in read_records(path):
+        price = records.mbo["price"][records.mbo["instrument_id"] == instrument_id]
+        divisor = grid.common_divisor(price[price != UNDEF_PRICE], divisor)
+    if not divisor:
+        raise UsageError(f"{path}: the tick size of {symbol} is not known. Say --tick.")
+    return Decimal(f"{(Decimal(grid.step_of(divisor)) / _PRICE_UNITS).normalize():f}")

@@ -1,9 +1,14 @@
 """NASDAQ TotalView-ITCH 5.0: day files (length-prefixed, plain or packed) and packet captures.
 
-One stock of a file is one session. Executions of one time stamp on one side become one aggressive
-order. A replaced order keeps the id that it was added with; the venue puts it at the back of its
-queue. Hidden trades, crosses and their prints, and everything that is not about an order, are
-counted and dropped. Every byte offset is one of the unpacked file.
+One stock of a file is one session, and a pass over the file: what its orders need at once is kept
+of one stock, not of thousands. The tick is a cent, or 0.0001 where an order is priced between two
+cents, as below a dollar; to know that, and which stocks have orders, the file is read once before
+(not where --symbol and --tick are said).
+
+Executions of one time stamp on one side become one aggressive order. A replaced order keeps the id
+that it was added with; the venue puts it at the back of its queue. Hidden trades, crosses and their
+prints, and everything that is not about an order, are counted and dropped. Every byte offset is one
+of the unpacked file.
 """
 
 from __future__ import annotations
@@ -14,21 +19,26 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import itch_parser, pcap
-from mtsim.model.sources.base import Batch, Counts, Instrument, Options, Session
+from mtsim.model.sources.base import Batch, Counts, Instrument, NoSession, Options, Session
 from mtsim.model.sources.files import open_binary
 from mtsim.model.sources.itch_parser import LENGTHS
-from mtsim.model.sources.order_ledger import Block, batches
-from mtsim.model.sources.order_records import RECORD_DTYPE
+from mtsim.model.sources.ledger_blocks import Block, batches
+from mtsim.model.sources.ledger_records import RECORD_DTYPE
 
 _CHUNK_BYTES = 2 << 20
 _STARTS = 1 << 18
 _LISTED = 20
+# More are not imported without being named: each takes a pass over the file.
+_MOST_STOCKS = 100
 _PRICE_UNIT = Decimal("0.0001")
+_CENT = Decimal("0.01")
+_FINE = "The tick is 0.0001: there are orders at prices between two cents."
 
 _WHAT = {
     "S": "system event",
@@ -154,32 +164,41 @@ class ItchSource:
         dropped["a message captured twice"] = again
         counts.dropped.update({reason: n for reason, n in dropped.items() if n})
         if prices[0]:
-            counts.repaired["C: executed at another price: at the order's own"] += int(prices[0])
+            counts.noticed["C: executed at another price: at the order's own"] += int(prices[0])
+        if self.lost:
+            counts.noticed["a message that the capture lacks, by the numbers"] += self.lost
 
 
 def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[ItchSource]:
-    """One session a file: the stock `options.symbol`, or the only one that the file has.
+    """One session a stock: of `options.symbol`, or of all that have orders in a file.
 
     A stock that a capture never names is called by its locate code, as `#5528`.
     """
+    tick_size, lot_size = options.tick_size, options.lot_size or Decimal(1)
+    if tick_size is not None and (tick_size <= 0 or tick_size % _PRICE_UNIT):
+        raise UsageError(f"a tick of {tick_size} is no multiple of {_PRICE_UNIT}, ITCH's unit")
+    if lot_size <= 0 or lot_size % 1:
+        raise UsageError(f"a lot of {lot_size} is no whole number of shares")
     for path in files:
-        tick_size = options.tick_size or Decimal("0.01")
-        lot_size = options.lot_size or Decimal(1)
-        if tick_size <= 0 or tick_size % _PRICE_UNIT:
-            raise UsageError(f"a tick of {tick_size} is no multiple of {_PRICE_UNIT}, ITCH's unit")
-        if lot_size <= 0 or lot_size % 1:
-            raise UsageError(f"a lot of {lot_size} is no whole number of shares")
-        stocks, captured = _stocks(path)
-        symbol, locate = _chosen(path, stocks, options.symbol)
-        session = Session(
-            Instrument(symbol, options.venue or _venue(path), tick_size, lot_size),
-            options.date or captured or _date_of(path),
-            "itch",
-            (path,),
-            timezone="America/New_York",
-            assumptions=_ASSUMPTIONS,
-        )
-        yield ItchSource(path, session, locate)
+        stocks = _stocks(path, whole=options.symbol is None or tick_size is None)
+        day = options.date or stocks.captured or _date_of(path)
+        for locate in _chosen(path, stocks, options.symbol):
+            fine = tick_size is None and locate in stocks.fine
+            instrument = Instrument(
+                stocks.names[locate],
+                options.venue or _venue(path),
+                tick_size or (_PRICE_UNIT if fine else _CENT),
+                lot_size,
+            )
+            session = Session(
+                instrument,
+                day,
+                "itch",
+                (path,),
+                timezone="America/New_York",
+                assumptions=(_FINE, *_ASSUMPTIONS) if fine else _ASSUMPTIONS,
+            )
+            yield ItchSource(path, session, locate)
 
 
 def count_messages(path: str) -> Counter[str]:
@@ -201,28 +220,43 @@ def _told(rule: str, fault: int) -> tuple[str, str]:
     return rule, hint
 
 
-def _stocks(path: str) -> tuple[dict[int, str], date | None]:
-    """The stocks of a file by locate code, and the date if the file is a capture.
+class _Stocks(NamedTuple):
+    """The stocks of a file, by locate code. Of a file that was not read whole, only the names."""
 
-    The directory at the start of a day file names them all; without one the whole file is read.
-    """
+    names: dict[int, str]
+    captured: date | None
+    """The date, if the file is a capture."""
+    with_orders: list[int]
+    fine: set[int]
+    """Those with an order whose price is no whole cent."""
+    by_type: dict[str, int]
+    """How many messages there are of each type, of any stock."""
+
+
+def _stocks(path: str, *, whole: bool) -> _Stocks:
+    """What stocks there are. The directory at the start of a day file names them all, so that it
+    need not be read `whole`; without one it is."""
     named, names = np.zeros(1 << 16, np.uint8), np.zeros((1 << 16, 8), np.uint8)
+    ordered, by_type = np.zeros(1 << 16, np.uint8), np.zeros(256, np.int64)
     captured, in_directory = None, False
     frames = _Frames(path)
     for data, _, starts in frames:
         first_ns = int(frames.capture.tally[pcap.Tally.FIRST_NS])
         if first_ns and captured is None:
             captured = _midnight(first_ns, data[starts[0] + 5 : starts[0] + 11].tobytes())
-        directory, orders = itch_parser.find_stocks(data, starts, named, names)
+        directory, orders = itch_parser.find_stocks(data, starts, named, names, ordered)
+        itch_parser.count_types(data, starts, by_type)
         in_directory |= directory
-        if in_directory and orders:
+        if in_directory and orders and not whole:
             break
-    return {
+    found = {
         int(locate): names[locate].tobytes().decode("latin-1").strip()
         if named[locate] == 2
         else f"#{locate}"
         for locate in np.flatnonzero(named)
-    }, captured
+    }
+    fine = set(np.flatnonzero(ordered == 2).tolist())
+    return _Stocks(found, captured, np.flatnonzero(ordered).tolist(), fine, _letters(by_type))
 
 
 def _midnight(captured_ns: int, since_midnight: bytes) -> date:
@@ -232,17 +266,22 @@ def _midnight(captured_ns: int, since_midnight: bytes) -> date:
     return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=start_ns // 10**9)).date()
 
 
-def _chosen(path: str, stocks: dict[int, str], symbol: str | None) -> tuple[str, int]:
-    if not stocks:
-        raise DataError(path, None, "no message is about a stock")
-    found = {name: locate for locate, name in stocks.items()}
-    if symbol is None and len(found) == 1:
-        return next(iter(found.items()))
+def _chosen(path: str, stocks: _Stocks, symbol: str | None) -> list[int]:
+    """The stocks that are meant. NoSession where no stock has an order."""
+    if symbol is None and not stocks.with_orders:
+        types = ", ".join(f"{letter} ({n})" for letter, n in stocks.by_type.items()) or "none"
+        n = sum(stocks.by_type.values())
+        raise NoSession(path, None, f"no order of any stock: {n} messages of types {types}")
+    if symbol is None and len(stocks.with_orders) <= _MOST_STOCKS:
+        return stocks.with_orders
+    found = {name: locate for locate, name in stocks.names.items()}
     if symbol in found:
-        return symbol, found[symbol]
+        return [found[symbol]]
     listed = ", ".join(sorted(found)[:_LISTED])
     more = f" and {len(found) - _LISTED} more" if len(found) > _LISTED else ""
-    wrong = "which of its stocks is meant?" if symbol is None else f"it has no stock {symbol}."
+    wrong = f"it has no stock {symbol}."
+    if symbol is None:
+        wrong = f"{len(stocks.with_orders)} stocks have orders, each takes a pass over the file."
     raise UsageError(f"{path}: {wrong} There are {listed}{more}. Say --symbol.")
 
 

@@ -11,7 +11,7 @@ from enum import IntEnum
 import numpy as np
 from numba import njit
 
-from mtsim.model.sources.order_records import Op
+from mtsim.model.sources.ledger_records import NO_SIDE, Op
 
 LENGTHS = {
     "S": 12,
@@ -84,11 +84,12 @@ for _letter, _at in STOCK_AT.items():
     _STOCK[ord(_letter)] = _at
 
 _A, _F, _E, _C, _X, _D, _U, _R = (ord(letter) for letter in "AFECXDUR")
-_ADD, _TAKE_OFF, _DELETE = int(Op.ADD), int(Op.TAKE_OFF), int(Op.DELETE)
-_REPLACE, _EXECUTE, _CROSS = int(Op.REPLACE), int(Op.EXECUTE), int(Op.CROSS)
+_ADD, _CANCEL, _DELETE = int(Op.ADD), int(Op.CANCEL), int(Op.DELETE)
+_REPLACE, _FILL, _MATCH = int(Op.REPLACE), int(Op.FILL), int(Op.MATCH)
 _TYPE, _WRONG_LENGTH, _BLOCK, _SIDE, _LOTS, _GRID, _TIME, _PRICE = range(1, 9)
 _BUY, _SELL, _NOT_PRINTED = ord("B"), ord("S"), ord("N")
 _DAY_NS = 86_400 * 10**9
+_CENT = 100  # in units of prices
 
 _jit = njit(cache=True, nogil=True, error_model="numpy")
 
@@ -143,9 +144,10 @@ def count_types(data, starts, counted):
 
 
 @_jit
-def find_stocks(data, starts, named, names):
-    """Note which locates there are (`named` 1, or 2 with the stock's 8 letters in `names`); returns
-    whether there was a stock directory message, and a message of an order."""
+def find_stocks(data, starts, named, names, ordered):
+    """Note which locates there are (`named` 1, or 2 with the stock's 8 letters in `names`), and
+    which have orders (`ordered` 1, or 2 where an order's price is no whole cent); returns whether
+    there was a stock directory message, and a message of an order."""
     directory, orders = False, False
     for k in range(starts.size):
         at = starts[k]
@@ -156,6 +158,16 @@ def find_stocks(data, starts, named, names):
         orders |= letter in (_A, _F, _E, _C, _X, _D, _U)
         if locate == 0:
             continue
+        if letter in (_A, _F, _E, _C, _X, _D, _U):
+            price = np.int64(0)
+            if letter in (_A, _F):
+                price = _u32(data, at + 32)
+            elif letter == _U:
+                price = _u32(data, at + 31)
+            if price % _CENT != 0:
+                ordered[locate] = 2
+            elif ordered[locate] == 0:
+                ordered[locate] = 1
         if stock_at >= 0:
             named[locate] = 2
             for j in range(8):
@@ -188,28 +200,28 @@ def decode(data, offset, starts, locate, units, lot, clock, records, others, pri
             return n, k, _TIME
         clock[0] = time_ns
         record = records[n]
-        record.time_ns, record.row, record.side = time_ns, offset + at, 2
+        record.time_ns, record.row, record.side = time_ns, offset + at, NO_SIDE
         record.other, record.origin, record.lots, record.tick = 0, 0, 0, 0
-        shares, price = np.int64(lot), np.int64(-1)
+        shares, price, id_at = np.int64(lot), np.int64(-1), 11
         if letter in (_A, _F):
             if data[at + 19] not in (_BUY, _SELL):
                 return n, k, _SIDE
             record.op, record.side = _ADD, 1 if data[at + 19] == _SELL else 0
             shares, price = _u32(data, at + 20), _u32(data, at + 32)
         elif letter in (_E, _C):
-            record.op, shares = _EXECUTE, _u32(data, at + 19)
+            record.op, shares = _FILL, _u32(data, at + 19)
             if letter == _C:
                 if data[at + 31] == _NOT_PRINTED:
-                    record.op = _CROSS
+                    record.op = _MATCH
                     prices[1] += 1
                 else:
                     prices[0] += 1
         elif letter == _X:
-            record.op, shares = _TAKE_OFF, _u32(data, at + 19)
+            record.op, shares = _CANCEL, _u32(data, at + 19)
         elif letter == _D:
             record.op = _DELETE
         elif letter == _U:
-            record.op, record.other = _REPLACE, _u64(data, at + 19)
+            record.op, record.other, id_at = _REPLACE, _u64(data, at + 11), 19
             shares, price = _u32(data, at + 27), _u32(data, at + 31)
         else:
             others[letter] += 1
@@ -222,6 +234,6 @@ def decode(data, offset, starts, locate, units, lot, clock, records, others, pri
             if price // units > 2**30:
                 return n, k, _PRICE
             record.tick = price // units
-        record.id, record.lots = _u64(data, at + 11), shares // lot
+        record.id, record.lots = _u64(data, at + id_at), shares // lot
         n += 1
     return n, 0, 0

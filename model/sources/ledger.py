@@ -2,7 +2,7 @@
 
 A feed says what became of orders; an engine is told what to do. The ledger holds every order that
 the feed has shown, in price-time priority, and writes the messages whose execution leaves the
-engine's book equal to it. Knows no file and no column: `mapped` and `bitstamp` make its records.
+engine's book equal to it. Knows no file and no column: the sources make its records.
 
 - Fills of one time become one aggressive order (LIMIT, IOC, worst price) as long as they share its
   side and the taker, where the feed names one, and their prices get no better. Where price-time
@@ -17,6 +17,13 @@ engine's book equal to it. Knows no file and no column: `mapped` and `bitstamp` 
   be crossed; the book that was shown is taken out before it and put in place after it (OPENING).
 - An engine's order has at most MAX_LOTS lots: a larger one becomes several, one behind the other,
   of which only the first has the feed's id.
+
+A feed that tells every order of a venue leaves less to guess. With `Rules.in_turn`:
+
+- The records of one matching event are put into the order of the queue; a fill that is still out of
+  turn takes its lots out of the order that is named (INFERRED), and no other loses its place.
+- While the feed's book lies crossed, the engine collects orders as in an auction.
+- A fill may be said again, as a cancel or change of the same time.
 """
 
 from __future__ import annotations
@@ -28,49 +35,14 @@ from typing import NamedTuple
 import numpy as np
 
 from mtsim.engine.units import MAX_LOTS
-from mtsim.model.sources import ledger_book as book
+from mtsim.errors import DataError
+from mtsim.model.sources import ledger_queues as queues
 from mtsim.model.sources.base import BATCH_ROWS, FEED_DTYPE, Batch, Truth
-from mtsim.model.sources.ledger_records import RECORD_DTYPE, Drop, Op
-from mtsim.model.sources.ledger_views import (
-    N_TRUTH,
-    NO_BOOK,
-    PARTS,
-    SEEDED,
-    SPARE,
-    VIEW,
-    View,
-    finish,
-    follow,
-    hash_orders,
-)
-
-__all__ = ["DROPPED", "MAX_ORDER_LOTS", "NO_BOOK", "NO_SIDE", "NO_TICK", "RECORD_DTYPE"]
-__all__ += ["Drop", "Ledger", "Op", "Rules", "Snapshots"]
-
-NO_SIDE, NO_TICK = book.NO_SIDE, book.NO_TICK
+from mtsim.model.sources.ledger_records import FAULTS, NO_TICK, REPAIRED, Fault, Op, Repair
+from mtsim.model.sources.ledger_run import empty, finish, follow, follow_in_turn, hash_orders
+from mtsim.model.sources.ledger_views import N_TRUTH, PARTS, SEEDED, SPARE, VIEW, View
 
 MAX_ORDER_LOTS = MAX_LOTS * PARTS
-
-DROPPED = {
-    Drop.DARK: "before the session or in an auction: its outcome is in the book after it",
-    Drop.CANCEL: "cancel of an order that is not in the book",
-    Drop.CHANGE: "change of an order that is not in the book",
-    Drop.REPLACE: "replacement of an order that is not in the book, with no side said",
-    Drop.FILL: "fill of an order that is not in the book",
-    Drop.OVERFILL: "fill of an order whose lots have all traded",
-    Drop.DUPLICATE: "new order with the id of one that is in the book",
-}
-"""Why a record made no message, by what `Ledger.follow` says it came to."""
-
-_REPAIRED = {
-    book.PASSED_OVER: "order that a trade passed over, taken out and put back",
-    book.STALE: "order that stood where another one crossed it, taken out",
-    book.TAKER_RESTED: "lots of a resting order that traded as the aggressor, taken out",
-    book.REVEALED: "lots that came into the view of the feed's book, put in",
-    book.OVERFILLED: "fill of more lots than its order had, cut to what it had",
-    book.GIVEN_UP: "order that crosses many and never trades, left out",
-    book.MOVED_ACROSS: "order that moved to a price where it crosses, taken out",
-}
 
 # A record may need thousands of rows where there is one, so buffers are larger than a step.
 _STEP = 1 << 15
@@ -88,6 +60,11 @@ class Rules(NamedTuple):
     loses_place: bool = False
     """Every change of an order loses its place, whatever it changes."""
     hold_ns: int = 5 * 10**9
+    in_turn: bool = False
+    """Every order is told, and those that trade are in turn. What is told is ADD, CANCEL, DELETE,
+    SHOW (with its tick), REPLACE, CLEAR, and all kinds of fills. The rules above then say nothing:
+    ids are unique, an order keeps its place if it only shrinks, and its number if it is replaced.
+    """
 
 
 class Snapshots(NamedTuple):
@@ -110,7 +87,7 @@ class Ledger:
 
     With `seed`, the first book that the feed shows is put in place as anonymous lots; and so is
     later what a book shows deeper than all before it, once it agrees as far as both are known.
-    With `dark`, the session begins before it is shown.
+    With `dark`, the session begins before it is shown. `file` is named in what is raised.
     """
 
     def __init__(
@@ -121,7 +98,10 @@ class Ledger:
         seed: bool = False,
         dark: bool = False,
         snapshots: Snapshots | None = None,
+        file: str = "",
     ):
+        self._rules = rules
+        self._file = file
         depth = levels if snapshots is None else snapshots.tick.shape[2]
         n = 0 if snapshots is None else len(snapshots.time_ns)
         self._state = _empty_state(rules, dark)
@@ -148,14 +128,26 @@ class Ledger:
         self._sent = 0
 
     def follow(
-        self, records: np.ndarray, books: np.ndarray | None = None
+        self,
+        records: np.ndarray,
+        books: np.ndarray | None = None,
+        truth: Truth | None = None,
     ) -> Iterator[tuple[Batch, np.ndarray]]:
         """The batches of these records, each with the `Drop` of the records that it covers.
 
         `books` is int64 [n, 2 (ticks, lots), 2 sides, L], the book after each record, with NO_BOOK
         as the lots of the best bid where none is shown. Fills at the end stay open: the next
         records may continue them, and `close` writes them.
+
+        With `in_turn` the records end with a matching event, and nothing stays open. `truth` are
+        books among them: its `after` counts records here, and those inside an aggressive order are
+        left out. DataError for records that contradict each other.
         """
+        if self._rules.in_turn:
+            assert books is None
+            yield from self._in_turn(records, truth)
+            return
+        assert truth is None
         for first in range(0, len(records), _STEP):
             part = records[first : first + _STEP]
             beside = np.zeros((0, 2, 2, self._depth), np.int64)
@@ -168,6 +160,30 @@ class Ledger:
                 before, done = done, follow(self._state, self._view, part, beside, done, outcome)
                 yield from self._batches(outcome[before:done])
 
+    def _in_turn(
+        self, records: np.ndarray, truth: Truth | None
+    ) -> Iterator[tuple[Batch, np.ndarray]]:
+        # They may change places, and those of the caller are not ours.
+        records = records.copy()
+        first = 0
+        while first < len(records):
+            part = records[first : first + _step(records[first:])]
+            after, outcome = np.empty(len(part), np.int64), np.zeros(len(part), np.uint8)
+            self._make_room()
+            if part["op"][0] == Op.CLEAR:
+                empty(self._state, part)
+                after[0] = self._state.now[queues.N_OUT]
+            else:
+                at, fault = follow_in_turn(self._state, part, after, outcome)
+                if fault:
+                    raise DataError(self._file, int(part["row"][at]), FAULTS[Fault(fault)])
+            feed = self._written()
+            # A message that was moved ahead of others has happened by the time they did.
+            feed["time_ns"] = np.minimum.accumulate(feed["time_ns"][::-1])[::-1]
+            here = _placed(truth, first, after) if truth is not None else None
+            yield from _sliced(feed, here, outcome)
+            first += len(part)
+
     def close(self) -> Iterator[Batch]:
         """What was still open at the end of the feed."""
         self._make_room()
@@ -178,35 +194,31 @@ class Ledger:
     def repaired(self) -> Counter[str]:
         """The messages that the feed does not have so far, by reason."""
         done = self._state.repaired
-        return Counter({reason: int(done[k]) for k, reason in _REPAIRED.items() if done[k]})
+        return Counter({reason: int(done[k]) for k, reason in REPAIRED.items() if done[k]})
+
+    def _written(self) -> np.ndarray:
+        """The FEED_DTYPE messages written since the last time."""
+        n = int(self._state.now[queues.N_OUT])
+        self._state.now[queues.N_OUT] = 0
+        self._sent += n
+        return self._state.out[:n].view(FEED_DTYPE).copy()
 
     def _batches(self, outcome: np.ndarray) -> Iterator[tuple[Batch, np.ndarray]]:
-        state, view = self._state, self._view
-        n, n_truth = int(state.now[book.N_OUT]), int(view.state[N_TRUTH])
-        feed = _feed(state.out[:n])
+        view, sent = self._view, self._sent
+        n_truth = int(view.state[N_TRUTH])
+        view.state[N_TRUTH] = 0
         # Snapshots are found out of their order where their windows overlap.
         order = np.argsort(view.after[:n_truth], kind="stable")
-        after = view.after[order] - self._sent
         shown = view.book[order]
-        truth = Truth(after, view.row[order], shown[:, 0].astype(np.int32), shown[:, 1])
-        self._sent += n
-        state.now[book.N_OUT] = view.state[N_TRUTH] = 0
-        first = 0
-        while True:
-            last = min(first + BATCH_ROWS, n)
-            # A snapshot at a cut belongs to the batch that ends there.
-            here = (after <= last) & ((after > first) | (first == 0))
-            cut = Truth(*(column[here] for column in truth))._replace(after=after[here] - first)
-            said = outcome if last == n else outcome[:0]
-            yield Batch(feed[first:last], cut if len(cut.after) else None), said
-            first = last
-            if first >= n:
-                return
+        truth = Truth(
+            view.after[order] - sent, view.row[order], shown[:, 0].astype(np.int32), shown[:, 1]
+        )
+        yield from _sliced(self._written(), truth, outcome)
 
     def _make_room(self) -> None:
         """Buffers that surely hold what one record needs, and likely what a step does."""
         s = self._state
-        live = int(s.now[book.LIVE])
+        live = int(s.now[queues.LIVE])
         orders = s.orders
         if live + 4 * self._depth + SPARE > len(orders) - _STEP:
             orders = _grown(orders, 2 * live + 4 * self._depth + SPARE + 2 * _STEP)
@@ -226,27 +238,33 @@ class Ledger:
             hash_orders(s, known[known > 0])
         needed = 6 * live + SPARE + 4 * _STEP
         if needed > len(s.out):
-            s = s._replace(out=np.zeros((2 * needed, book.OUT_COLUMNS), np.int64))
+            # NumPy would write every zero of records, where bytes cost nothing until they are used.
+            blank = np.zeros(2 * needed * queues.OUT_DTYPE.itemsize, np.uint8)
+            s = s._replace(out=blank.view(queues.OUT_DTYPE))
+        needed = int(s.now[queues.N_AWAITED]) + _STEP
+        if needed > len(s.awaited):
+            s = s._replace(awaited=_grown(s.awaited, 2 * needed))
         self._state = s
 
 
-def _empty_state(rules: Rules, dark: bool) -> book.State:
-    now = np.zeros(book.NOW, np.int64)
-    now[book.USED_ORDERS] = 1  # Slot 0 is nobody.
-    now[book.FREE_LEVEL] = -1
-    now[book.IS_DARK] = dark
-    return book.State(
-        orders=np.zeros((1, book.ORDER_COLUMNS), np.int64),
+def _empty_state(rules: Rules, dark: bool) -> queues.State:
+    now = np.zeros(queues.NOW, np.int64)
+    now[queues.USED_ORDERS] = 1  # Slot 0 is nobody.
+    now[queues.FREE_LEVEL] = -1
+    now[queues.IS_DARK] = dark
+    return queues.State(
+        orders=np.zeros((1, queues.ORDER_COLUMNS), np.int64),
         table=np.zeros(1, np.int64),
         ladder=np.zeros((2, 0), np.int64),
         rungs=np.zeros((2, 0), np.int64),
         levels=np.zeros((0, 3), np.int64),
         group=np.zeros((0, 2), np.int64),
         held=np.zeros(0, np.int64),
-        out=np.zeros((0, book.OUT_COLUMNS), np.int64),
+        awaited=np.zeros(0, np.int64),
+        out=np.zeros(0, queues.OUT_DTYPE),
         now=now,
         rules=np.array([int(rule) for rule in rules], np.int64),
-        repaired=np.zeros(len(_REPAIRED), np.int64),
+        repaired=np.zeros(len(Repair), np.int64),
     )
 
 
@@ -258,13 +276,44 @@ def _grown(array: np.ndarray, size: int, axis: int = 0) -> np.ndarray:
     return grown
 
 
-def _feed(out: np.ndarray) -> np.ndarray:
-    feed = np.zeros(len(out), FEED_DTYPE)
-    feed["time_ns"], feed["row"] = out[:, book.O_TIME], out[:, book.O_ROW]
-    feed["origin"] = out[:, book.O_ORIGIN]
-    message = feed["message"]
-    message["kind"], message["side"] = out[:, book.O_KIND], out[:, book.O_SIDE]
-    message["tif"], message["flags"] = out[:, book.O_TIF], out[:, book.O_FLAGS]
-    message["price_tick"], message["lots"] = out[:, book.O_TICK], out[:, book.O_LOTS]
-    message["order_id"] = out[:, book.O_ID]
-    return feed
+def _step(records: np.ndarray) -> int:
+    """How many records to take at once: a CLEAR alone, and not into a matching event."""
+    stop = min(len(records), _STEP)
+    cleared = np.flatnonzero(records["op"][:stop] == Op.CLEAR)
+    if len(cleared):
+        return max(int(cleared[0]), 1)
+    if stop < len(records):
+        begin = int(np.searchsorted(records["time_ns"][:stop], records["time_ns"][stop]))
+        return begin or stop
+    return stop
+
+
+def _placed(truth: Truth, first: int, after: np.ndarray) -> Truth:
+    """The snapshots after records `first` and on, which `after` says the places of."""
+    # One before the very first record shows the book before the first message.
+    place = np.append(0 if first == 0 else -1, after)
+    here = (truth.after >= first) & (truth.after <= first + len(after))
+    here[here] = place[truth.after[here] - first] >= 0
+    cut = Truth(*(column[here] for column in truth))
+    return cut._replace(after=place[cut.after - first])
+
+
+def _sliced(
+    feed: np.ndarray, truth: Truth | None, outcome: np.ndarray
+) -> Iterator[tuple[Batch, np.ndarray]]:
+    """Batches of at most BATCH_ROWS messages, the last of them with the outcome of its records."""
+    n, first = len(feed), 0
+    while True:
+        last = min(first + BATCH_ROWS, n)
+        cut = None
+        if truth is not None and len(truth.after):
+            # A snapshot at a cut belongs to the batch that ends there.
+            here = (truth.after <= last) & ((truth.after > first) | (first == 0))
+            cut = Truth(*(column[here] for column in truth))._replace(
+                after=truth.after[here] - first
+            )
+        said = outcome if last == n else outcome[:0]
+        yield Batch(feed[first:last], cut if cut is not None and len(cut.after) else None), said
+        first = last
+        if first >= n:
+            return

@@ -9,8 +9,16 @@ import numpy as np
 
 from mtsim.engine.messages import Kind, TimeInForce
 from mtsim.engine.units import MAX_LOTS
-from mtsim.model.sources.ledger_book import (
-    GIVEN_UP,
+from mtsim.model.sources.ledger_orders import (
+    enter,
+    reduce,
+    remove,
+    take,
+    take_anonymous,
+    unhold,
+    want,
+)
+from mtsim.model.sources.ledger_queues import (
     GROUP_LAST,
     GROUP_ROW,
     GROUP_SIDE,
@@ -27,19 +35,13 @@ from mtsim.model.sources.ledger_book import (
     N_GROUP,
     N_HELD,
     NEXT,
-    NO_SIDE,
-    NO_TICK,
     OBSERVED,
     OUT,
-    OVERFILLED,
-    PASSED_OVER,
     PREV,
     RESTING,
     ROW,
     SIDE,
-    STALE,
     STATE,
-    TAKER_RESTED,
     TICK,
     TIME,
     WANT,
@@ -47,27 +49,26 @@ from mtsim.model.sources.ledger_book import (
     compiled,
     crosses,
     emit,
-    enter,
     find,
     key_of,
     link,
     own_id,
-    reduce,
-    remove,
-    take,
-    take_anonymous,
-    unhold,
     unlink,
-    want,
 )
 from mtsim.model.sources.ledger_records import (
+    NO_SIDE,
+    NO_TICK,
     Drop,
     Op,
+    Repair,
 )
 
 _LIMIT, _CANCEL, _REDUCE = int(Kind.LIMIT), int(Kind.CANCEL), int(Kind.REDUCE)
 _GTC, _IOC = int(TimeInForce.GTC), int(TimeInForce.IOC)
 _MAX = int(MAX_LOTS)
+_GIVEN_UP, _OVERFILLED = int(Repair.GIVEN_UP), int(Repair.OVERFILLED)
+_PASSED_OVER, _STALE = int(Repair.PASSED_OVER), int(Repair.STALE)
+_TAKER_RESTED = int(Repair.TAKER_RESTED)
 _OP_FILL = int(Op.FILL)
 _USED = int(Drop.USED)
 _NO_FILL, _OVERFILL = int(Drop.FILL), int(Drop.OVERFILL)
@@ -149,7 +150,7 @@ def flush(s):
         emit(s, _LIMIT, side, _GTC, 0, order[TICK], order[LOTS], order[OUT], INFERRED)
         unlink(s, slot)
         link(s, slot)
-    s.repaired[PASSED_OVER] += 2 * aside
+    s.repaired[_PASSED_OVER] += 2 * aside
     now[TIME] = now[GROUP_LAST]
     release(s)
     now[TIME], now[ROW] = time, row
@@ -198,13 +199,13 @@ def drop_stale(s):
         for k in range(s.now[N_HELD]):
             waiting += s.orders[s.held[k], SIDE] == side
         if _crossed(s, side, tick, waiting + 1) > waiting:
-            s.repaired[GIVEN_UP] += 1
+            s.repaired[_GIVEN_UP] += 1
             remove(s, slot)
             continue
         while crosses(s, side, tick):
             stale = s.levels[best(s, 1 - side), HEAD]
             emit(s, _CANCEL, 1 - side, _GTC, 0, 0, 0, s.orders[stale, OUT], INFERRED)
-            s.repaired[STALE] += 1
+            s.repaired[_STALE] += 1
             remove(s, stale)
         release(s)
 
@@ -248,7 +249,7 @@ def fill(s, record):
         taken = _mark(s, slot, side, tick, record.lots)
         if taken > 0:
             outcome = _USED
-            s.repaired[OVERFILLED] += taken < record.lots
+            s.repaired[_OVERFILLED] += taken < record.lots
             if now[GROUP_ROW] == 0:
                 now[GROUP_SIDE], now[GROUP_TAKER] = side, record.other
                 now[GROUP_TIME], now[GROUP_ROW] = now[TIME], now[ROW]
@@ -259,7 +260,7 @@ def fill(s, record):
     if taking != 0 and s.orders[taking, SIDE] != side:
         # It has traded, whether or not the other order is known.
         rested = s.orders[taking, STATE] & RESTING
-        s.repaired[TAKER_RESTED] += rested
+        s.repaired[_TAKER_RESTED] += rested
         reduce(s, taking, record.lots, INFERRED if rested else OBSERVED)
         outcome = _USED
     return outcome

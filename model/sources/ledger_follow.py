@@ -7,7 +7,23 @@ from numba import njit
 
 from mtsim.engine.messages import Flag, Kind, TimeInForce
 from mtsim.engine.units import MAX_LOTS
-from mtsim.model.sources.ledger_book import (
+from mtsim.model.sources.ledger_fills import (
+    drop_stale,
+    fill,
+    flush,
+    release,
+)
+from mtsim.model.sources.ledger_orders import (
+    add,
+    enter,
+    lots_of,
+    reduce,
+    remove,
+    sweep,
+    take_anonymous,
+    unhold,
+)
+from mtsim.model.sources.ledger_queues import (
     HEAD,
     HELD,
     ID,
@@ -18,12 +34,9 @@ from mtsim.model.sources.ledger_book import (
     LOTS,
     MATCHED,
     MORE,
-    MOVED_ACROSS,
     N_BID,
     N_HELD,
     NEXT,
-    NO_SIDE,
-    NO_TICK,
     OBSERVED,
     OPENING,
     OUT,
@@ -31,32 +44,21 @@ from mtsim.model.sources.ledger_book import (
     SIDE,
     STATE,
     TICK,
-    add,
     compiled,
     crosses,
     emit,
-    enter,
     find,
     key_of,
     link,
-    lots_of,
     own_id,
-    reduce,
-    remove,
-    sweep,
-    take_anonymous,
-    unhold,
     unlink,
 )
-from mtsim.model.sources.ledger_fills import (
-    drop_stale,
-    fill,
-    flush,
-    release,
-)
 from mtsim.model.sources.ledger_records import (
+    NO_SIDE,
+    NO_TICK,
     Drop,
     Op,
+    Repair,
 )
 
 _CANCEL = int(Kind.CANCEL)
@@ -64,6 +66,7 @@ _REPLACE, _MARKET = int(Kind.REPLACE), int(Kind.MARKET)
 _GTC, _IOC = int(TimeInForce.GTC), int(TimeInForce.IOC)
 _LOSE_PLACE = int(Flag.LOSE_PLACE)
 _MAX = int(MAX_LOTS)
+_MOVED_ACROSS = int(Repair.MOVED_ACROSS)
 _OP_ADD, _OP_CANCEL, _OP_DELETE = int(Op.ADD), int(Op.CANCEL), int(Op.DELETE)
 _OP_SHOW = int(Op.SHOW)
 _OP_CHANGE, _OP_REPLACE, _OP_FILL = int(Op.CHANGE), int(Op.REPLACE), int(Op.FILL)
@@ -90,7 +93,7 @@ def _show(s, slot, tick, lots):
     if lots > _MAX or (order[MORE] != 0 and (lots != had or tick != order[TICK])):
         order_id, side = order[ID], order[SIDE]
         reduce(s, slot, had, OBSERVED)
-        add(s, order_id, side, tick, lots)
+        add(s, order_id, side, tick, lots, OBSERVED)
         return
     side = order[SIDE]
     if order[STATE] & HELD:
@@ -101,7 +104,7 @@ def _show(s, slot, tick, lots):
     trades = s.now[IS_DARK] == 0 and crosses(s, side, tick)
     if trades and s.rules[MATCHED] == 0:
         emit(s, _CANCEL, side, _GTC, 0, 0, 0, order[OUT], INFERRED)
-        s.repaired[MOVED_ACROSS] += 1
+        s.repaired[_MOVED_ACROSS] += 1
         unlink(s, slot)
         order[TICK], order[LOTS] = tick, lots
         enter(s, slot, OBSERVED)
@@ -182,7 +185,7 @@ def apply(s, record):
     if op == _OP_ADD:
         if find(s, record.id, side) != 0:
             return _DUPLICATE
-        add(s, record.id, side, record.tick, record.lots)
+        add(s, record.id, side, record.tick, record.lots, np.int64(record.origin))
     elif op in (_OP_CANCEL, _OP_DELETE):
         slot = find(s, record.id, side)
         if slot == 0:
@@ -211,7 +214,7 @@ def apply(s, record):
             return _NO_REPLACE
         if find(s, record.id, side) != 0:
             return _DUPLICATE
-        add(s, record.id, side, record.tick, record.lots)
+        add(s, record.id, side, record.tick, record.lots, np.int64(record.origin))
     elif op in (_OP_FILL, _OP_MATCH):
         if _match(s, record) == 0:
             return _NO_FILL

@@ -18,17 +18,19 @@ from pathlib import Path
 import numpy as np
 
 from mtsim.errors import DataError, UsageError
-from mtsim.model.sources.base import Batch, Counts, Instrument, Options, Session, Source
-from mtsim.model.sources.ledger import (
-    DROPPED,
-    NO_BOOK,
-    RECORD_DTYPE,
-    Drop,
-    Ledger,
-    Op,
-    Rules,
-    Snapshots,
+from mtsim.model.sources.base import (
+    Batch,
+    Counts,
+    Instrument,
+    Options,
+    Session,
+    Source,
+    in_file,
+    place,
 )
+from mtsim.model.sources.ledger import Ledger, Rules, Snapshots
+from mtsim.model.sources.ledger_records import DROPPED, RECORD_DTYPE, Drop, Op
+from mtsim.model.sources.ledger_views import NO_BOOK
 from mtsim.model.sources.mapped_rows import OTHER, RowReader, Scales, books_of
 from mtsim.model.sources.mapping import (
     BookPart,
@@ -158,13 +160,14 @@ class MappedSource:
             self._one_symbol,
             counts,
         )
-        for file in self._files:
+        for number, file in enumerate(self._files):
             for block in self._blocks(file, mapping.columns()):
                 counts.read += len(block)
                 block = rows.kept(block)
                 if not len(block):
                     continue
                 records, keep = rows.records(block)
+                records["row"] = in_file(number, records["row"])
                 books = rows.books(block.only(keep), book) if book is not None else None
                 records, books = _with_edges(records, books, edges)
                 for batch, outcome in ledger.follow(records, books):
@@ -221,16 +224,15 @@ class MappedSource:
             return None
         parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
         day = self._day if self._has_date else None
-        for file in files:
+        for number, file in enumerate(files, len(self._files)):
             for block in read_blocks(file, [book.time.column, *book_columns(book)]):
                 times = block.times(book.time.column, book.time.format, book.time.zone, day)
-                parts.append(
-                    (times - self._start_ns, block.rows, books_of(block, book, self._scales))
-                )
+                row = in_file(number, block.rows)
+                parts.append((times - self._start_ns, row, books_of(block, book, self._scales)))
         times, rows, books = (np.concatenate(column) for column in zip(*parts, strict=True))
         if np.any(np.diff(times) < 0):
             at = int(np.argmax(np.diff(times) < 0)) + 1
-            raise DataError(files[0], int(rows[at]), "the time goes back")
+            raise DataError(*place((*self._files, *files), rows[at]), "the time goes back")
         end = self._mapping.session.to
         inside = times >= 0 if end is None else (times >= 0) & (times < end - self._start_ns)
         return Snapshots(

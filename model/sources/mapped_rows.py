@@ -15,7 +15,8 @@ import numpy as np
 from mtsim.engine.units import MAX_TICK
 from mtsim.model.sources import tables
 from mtsim.model.sources.base import OWN_IDS, Counts
-from mtsim.model.sources.ledger import MAX_ORDER_LOTS, NO_SIDE, NO_TICK, RECORD_DTYPE, Op
+from mtsim.model.sources.ledger import MAX_ORDER_LOTS
+from mtsim.model.sources.ledger_records import NO_SIDE, NO_TICK, RECORD_DTYPE, Op
 from mtsim.model.sources.mapping import ACTIONS, BookPart, FillPart, Mapping, book_columns
 from mtsim.model.sources.tables import Block
 

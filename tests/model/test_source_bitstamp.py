@@ -4,6 +4,7 @@ import json
 import random
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mtsim.engine.messages import Kind, TimeInForce
 from mtsim.engine.units import MAX_LOTS
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import bitstamp
-from mtsim.model.sources.base import OWN_IDS, Options
+from mtsim.model.sources.base import OWN_IDS, Options, place
 from mtsim.model.sources.bitstamp import open_sessions
 from tests.model.replaying import replay
 from tests.model.venue import BUY, SELL, Venue, levels_of
@@ -392,7 +393,8 @@ def events(folder, venue, seed, pairs=True):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_best_quotes_of_events_are_the_touch(tmp_path, seed):
     venue = Bitcoins(announces=True).play(seed, 600)
-    source = only(events(tmp_path, venue, seed))
+    file = events(tmp_path, venue, seed)
+    source, again = only(file), only(file)
 
     done = replay(source)
 
@@ -401,6 +403,9 @@ def test_the_best_quotes_of_events_are_the_touch(tmp_path, seed):
     assert not done.rejects
     assert source.session.date == date(2019, 4, 12)
     assert len(source.session.files) == 3
+    shown = [batch.truth.row for batch in again.batches() if batch.truth is not None]
+    of = {place(source.session.files, row)[0] for row in np.concatenate(shown)}
+    assert {Path(file).name for file in of} == {"BTCUSD_2019-04-12_spread.csv"}
     (reason,) = source.counts.dropped
     assert reason.startswith("before the session")
     assert 100 <= source.counts.dropped[reason] < 110

@@ -13,7 +13,7 @@ from mtsim.engine.batch import Books
 from mtsim.engine.events import Origin
 from mtsim.engine.messages import Flag, Kind, TimeInForce
 from mtsim.errors import DataError, MtsimError, UsageError
-from mtsim.model.sources import databento, databento_files, order_ledger
+from mtsim.model.sources import databento, databento_files, ledger, ledger_blocks
 from mtsim.model.sources.base import OWN_IDS, Options
 from mtsim.model.sources.databento_files import MBO_DTYPE, read_records
 from tests.model import mbo_writer
@@ -107,7 +107,8 @@ class TestBook:
         path = written(tmp_path, mbo_writer.dbn(mbo_writer.joined(market.records)))
         whole = feed_of(path)
         monkeypatch.setattr(databento_files, "_CHUNK_BYTES", 1_000)
-        monkeypatch.setattr(order_ledger, "_STEP", 50)
+        monkeypatch.setattr(ledger, "_STEP", 50)
+        monkeypatch.setattr(ledger_blocks, "_LONGEST", 50)
         assert np.array_equal(feed_of(path), whole)
 
 
@@ -363,7 +364,8 @@ class TestTruth:
         written(tmp_path, mbo_writer.mbp10(market.books), "day.mbp-10.csv")
         done = replay(source_of(path))
         assert done.compared - done.equal == 1
-        assert " at row 102, bid 1: " in done.first_difference
+        assert " at row 102 of " in done.first_difference
+        assert "day.mbp-10.csv, bid 1: " in done.first_difference
 
     def test_a_book_between_two_fills_of_one_aggressive_order_is_left_out(self, tmp_path):
         """The engine has no such moment: to it, the order is one message."""
@@ -465,18 +467,40 @@ class TestFiles:
             ("GLBX.MDP3", "CLF5", "0.01"),
             ("XNAS.ITCH", "NVDA", "0.01"),
             ("ARCX.PILLAR", "SPY", "0.01"),
-            ("GLBX.MDP3", "ESH4-ESM4", None),
-            ("IFEU.IMPACT", "BRN FMJ0024!", None),
         ],
     )
-    def test_the_tick_size_is_known_or_asked_for(self, tmp_path, dataset, symbol, tick_size):
+    def test_the_tick_size_is_known(self, tmp_path, dataset, symbol, tick_size):
         data = mbo_writer.dbn(record("A", "B", 4, 5, 1), {symbol: 7}, dataset=dataset)
+        session = source_of(written(tmp_path, data)).session
+        assert session.instrument.tick_size == Decimal(tick_size)
+        assert not any("The tick is" in each for each in session.assumptions)
+
+    def test_the_tick_size_is_the_step_of_all_prices_where_it_is_not_known(self, tmp_path):
+        """Stated as an assumption, and the user's word goes before it."""
+        adds = [record("A", "B", price, 5, k) for k, price in enumerate((1050, 1051, 1053), 1)]
+        data = mbo_writer.dbn(mbo_writer.joined(adds), {"BRN FMJ0024!": 7}, dataset="IFEU.IMPACT")
         path = written(tmp_path, data)
-        if tick_size is None:
-            with pytest.raises(UsageError, match="--tick"):
-                source_of(path)
-        else:
-            assert source_of(path).session.instrument.tick_size == Decimal(tick_size)
+        session = source_of(path).session
+        assert session.instrument.tick_size == Decimal("0.25")
+        assert any("The tick is 0.25, found as" in each for each in session.assumptions)
+        said = source_of(path, tick_size=Decimal("0.05")).session
+        assert said.instrument.tick_size == Decimal("0.05")
+        assert not any("The tick is" in each for each in said.assumptions)
+
+    def test_the_tick_size_is_asked_for_where_there_is_no_price(self, tmp_path):
+        cleared = record("R")
+        path = written(tmp_path, mbo_writer.dbn(cleared, {"BRN": 7}, dataset="IFEU.IMPACT"))
+        with pytest.raises(UsageError, match="--tick"):
+            source_of(path)
+
+    def test_an_instrument_without_a_name_is_called_by_its_number(self, tmp_path):
+        path = written(tmp_path, mbo_writer.dbn(record("A", "B", 19_000, 5, 1), {}))
+        session = source_of(path).session
+        assert session.instrument.symbol == "7"
+        assert any("names no symbol" in each for each in session.assumptions)
+        named = source_of(path, symbol="ARL").session
+        assert named.instrument.symbol == "ARL"
+        assert not any("names no symbol" in each for each in named.assumptions)
 
     def test_another_date_than_that_of_the_file_is_refused(self, tmp_path):
         path = written(tmp_path, mbo_writer.dbn(record("A", "B", 19_000, 5, 1)))
@@ -570,7 +594,8 @@ class TestRealFiles:
         self, market_data, monkeypatch
     ):
         path = str(market_data / "databento_mbo" / "esh4-glbx-mdp3-20231225.mbo.dbn.zst")
-        monkeypatch.setattr(order_ledger, "_STEP", 400)
+        monkeypatch.setattr(ledger, "_STEP", 400)
+        monkeypatch.setattr(ledger_blocks, "_LONGEST", 400)
         records = np.concatenate([block.mbo for block in read_records(path)])
         snapshot = records["flags"] & SNAPSHOT != 0
         time_ns = np.where(snapshot, records["ts_recv"], records["ts_event"]).astype(np.int64)

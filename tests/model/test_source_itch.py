@@ -15,9 +15,9 @@ from mtsim.engine.batch import Books
 from mtsim.engine.events import Origin
 from mtsim.engine.messages import Flag, Kind, TimeInForce
 from mtsim.errors import DataError, UsageError
-from mtsim.model.sources import itch, itch_parser, order_ledger
-from mtsim.model.sources.base import BATCH_ROWS, OWN_IDS, Options
-from mtsim.model.sources.order_records import RECORD_DTYPE, Op
+from mtsim.model.sources import itch, itch_parser, ledger, ledger_blocks
+from mtsim.model.sources.base import BATCH_ROWS, OWN_IDS, NoSession, Options
+from mtsim.model.sources.ledger_records import RECORD_DTYPE, Op
 from tests.model import itch_writer as itch_file
 from tests.model.replaying import replay
 
@@ -76,7 +76,7 @@ class TestBook:
         market = exchange(3_000, seed=7)
         source = source_of(day(tmp_path, market.messages))
         replay(source)
-        assert set(source.counts.repaired) == {"C: executed at another price: at the order's own"}
+        assert not source.counts.repaired
 
     def test_what_trades_at_one_time_on_one_side_is_one_aggressive_order(self, tmp_path):
         market = exchange(2_000, seed=2)
@@ -160,7 +160,7 @@ class TestRules:
         done = replay(source)
         assert depth_of(done.books) == {(0, 100): 40}
         assert done.filled_lots == 60
-        assert source.counts.repaired == {"C: executed at another price: at the order's own": 1}
+        assert source.counts.noticed == {"C: executed at another price: at the order's own": 1}
 
     def test_what_a_cross_executes_is_no_aggressive_order(self, tmp_path):
         path = day(
@@ -327,7 +327,7 @@ class TestDecoder:
         assert [row[0] for row in theirs] == [chr(text[0]) for text in market.messages]
 
         records = decoded(day(tmp_path, market.messages))
-        letters = {"A": Op.ADD, "F": Op.ADD, "E": Op.EXECUTE, "C": Op.EXECUTE, "X": Op.TAKE_OFF}
+        letters = {"A": Op.ADD, "F": Op.ADD, "E": Op.FILL, "C": Op.FILL, "X": Op.CANCEL}
         letters |= {"D": Op.DELETE, "U": Op.REPLACE}
         ours = [
             [r["op"], r["time_ns"], 1, r["id"], r["other"], r["side"], r["lots"], r["tick"]]
@@ -336,6 +336,8 @@ class TestDecoder:
         for row, (kind, *_) in zip(ours, theirs, strict=True):
             if kind == "D":
                 row[6] = 0
+            if kind == "U":
+                row[3:5] = row[4], row[3]  # The new order's id comes first.
         assert ours == [[letters[kind], *rest] for kind, *rest in theirs]
 
     def test_a_row_is_the_offset_of_its_message(self, tmp_path):
@@ -350,7 +352,8 @@ class TestDecoder:
         path = day(tmp_path, exchange(600).messages)
         whole = feed_of(path)
         monkeypatch.setattr(itch, "_CHUNK_BYTES", chunk)
-        monkeypatch.setattr(order_ledger, "_STEP", 50)
+        monkeypatch.setattr(ledger, "_STEP", 50)
+        monkeypatch.setattr(ledger_blocks, "_LONGEST", 50)
         assert np.array_equal(feed_of(path), whole)
 
     def test_batches_are_bounded(self, tmp_path):
@@ -427,22 +430,41 @@ class TestFiles:
         assert source.counts.dropped["a message captured twice"] == 15
         assert source.counts.dropped["a packet that is not MoldUDP64"] == 3
         assert source.lost == 5
+        assert source.counts.noticed["a message that the capture lacks, by the numbers"] == 5
 
-    def test_the_stock_must_be_named_where_there_are_several(self, tmp_path):
+    def test_every_stock_with_orders_is_a_session(self, tmp_path):
         names = [itch_file.directory(k, f"S{k:02}") for k in range(1, 31)]
-        path = day(tmp_path, [*names, itch_file.add(3, 1, 1, "B", 100, 10_000, stock="S03")])
-        with pytest.raises(
-            UsageError, match=r"There are S01, S02, .* S20 and 10 more\. Say --symb"
-        ):
-            source_of(path)
+        adds = [
+            itch_file.add(k, k, k, "B", 100, 10_000, stock=f"S{k:02}") for k in (3, 7, 7 + 9, 30)
+        ]
+        path = day(tmp_path, [*names, *adds])
+        sources = list(itch.open_sessions((path,), Options()))
+        found = [source.session.instrument.symbol for source in sources]
+        assert found == ["S03", "S07", "S16", "S30"]
+        assert [replay(source).messages for source in sources] == [1] * 4
         with pytest.raises(UsageError, match="it has no stock S99"):
             source_of(path, "S99")
         assert replay(source_of(path, "S03")).messages == 1
 
+    def test_of_very_many_stocks_one_must_be_named(self, tmp_path):
+        adds = [itch_file.add(k, k, k, "B", 100, 10_000, stock=f"S{k:03}") for k in range(1, 102)]
+        path = day(tmp_path, adds)
+        match = r"101 stocks have orders, .* S020 and 81 more\. Say --symb"
+        with pytest.raises(UsageError, match=match):
+            list(itch.open_sessions((path,), Options()))
+        assert replay(source_of(path, "S100")).messages == 1
+
+    def test_a_file_without_an_order_is_no_session_and_says_what_it_has(self, tmp_path):
+        letters = "YLIYS"
+        filled = [itch_file.filler(letter, 1, 1, "ABC") for letter in letters[:-1]]
+        path = day(tmp_path, [*filled, itch_file.system(1, "O")])
+        with pytest.raises(NoSession, match=r"5 messages of types I \(1\), L \(1\), S \(1\), Y"):
+            list(itch.open_sessions((path,), Options()))
+
     def test_a_stock_without_a_name_is_called_by_its_locate(self, tmp_path):
         path = day(tmp_path, [itch_file.delete(7, 1, 10), itch_file.delete(9, 1, 10)])
-        with pytest.raises(UsageError, match="There are #7, #9"):
-            source_of(path)
+        sources = itch.open_sessions((path,), Options())
+        assert [source.session.instrument.symbol for source in sources] == ["#7", "#9"]
         assert source_of(path, "#9").session.instrument.symbol == "#9"
 
     @pytest.mark.parametrize(
@@ -465,10 +487,29 @@ class TestFiles:
             source_of(path)
         assert source_of(path, date=date(2020, 1, 2)).session.date == date(2020, 1, 2)
 
+    def test_the_tick_is_a_cent_unless_an_order_of_the_stock_lies_between_two(self, tmp_path):
+        """Nothing is rounded: below a dollar, prices have four digits."""
+        adds = [
+            itch_file.add(1, 1, 10, "B", 100, 5_001),
+            itch_file.add(2, 2, 11, "B", 100, 10_100),
+            itch_file.add(3, 3, 12, "B", 100, 10_100),
+            itch_file.replace(3, 4, 12, 13, 100, 9_999),
+        ]
+        sources = list(itch.open_sessions((day(tmp_path, adds),), Options()))
+        ticks = [str(source.session.instrument.tick_size) for source in sources]
+        assert ticks == ["0.0001", "0.01", "0.0001"]
+        stated = [
+            any("The tick is 0.0001" in each for each in source.session.assumptions)
+            for source in sources
+        ]
+        assert stated == [True, False, True]
+        assert depth_of(replay(sources[0]).books) == {(0, 5_001): 100}
+        assert depth_of(replay(sources[1]).books) == {(0, 101): 100}
+
     def test_a_price_off_the_grid_is_refused_with_the_way_out(self, tmp_path):
         path = day(tmp_path, [itch_file.add(1, 1, 10, "B", 100, 5_001)])
         with pytest.raises(DataError, match=r"itch:2: .*grid.* 0\.0001"):
-            replay(source_of(path))
+            replay(source_of(path, tick_size=Decimal("0.01")))
         done = replay(source_of(path, tick_size=Decimal("0.0001")))
         assert depth_of(done.books) == {(0, 5_001): 100}
 
@@ -592,24 +633,21 @@ class TestRealFiles:
             assert done.taker_lots == done.filled_lots
             assert source.counts.read == source.counts.used + sum(source.counts.dropped.values())
 
-    def test_every_capture_is_read_or_asks_which_stock_is_meant(self, market_data):
+    def test_every_capture_is_read_or_has_no_order(self, market_data):
         paths = sorted((market_data / "itch").glob("*/*.pcap"))
         assert len(paths) == 23
         counted = Counter()
         for path in paths:
             counted += itch.count_messages(str(path))
-            if path.name == "SystemEvent.pcap":
-                with pytest.raises(DataError, match="no message is about a stock"):
-                    source_of(str(path))
+            found = itch.count_messages(str(path))
+            if not set(found) & set("AFECXDU"):
+                with pytest.raises(NoSession, match="no order of any stock"):
+                    next(itch.open_sessions((str(path),), Options()))
                 continue
-            try:
-                source = source_of(str(path))
-            except UsageError as error:
-                symbol = str(error).split("There are ")[1].split(", ")[0]
-                source = source_of(str(path), symbol)
-            assert source.session.date == date(2023, 8, 22)
-            assert not replay(source).rejects
-            assert source.message_types == itch.count_messages(str(path))
+            for source in itch.open_sessions((str(path),), Options()):
+                assert source.session.date == date(2023, 8, 22)
+                assert not replay(source).rejects
+                assert source.message_types == found
         fives = dict.fromkeys("AFQJLIPXDECUYH", 5) | {"S": 1}
         singles = Counter("ALIDEUH") + Counter({"A": 36, "D": 1, "F": 2})
         assert counted == Counter(fives) + singles

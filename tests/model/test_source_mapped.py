@@ -3,6 +3,7 @@
 import io
 import random
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,14 +16,15 @@ from mtsim.engine.batch import Books
 from mtsim.engine.messages import Flag, Kind, TimeInForce
 from mtsim.engine.units import MAX_LOTS
 from mtsim.errors import DataError, MissingError, UsageError
-from mtsim.model.sources import ledger, tables
-from mtsim.model.sources.base import BATCH_ROWS, OWN_IDS, Options
-from mtsim.model.sources.mapped import open_sessions
+from mtsim.model.sources import ledger, ledger_records, mapping, tables
+from mtsim.model.sources.base import BATCH_ROWS, OWN_IDS, Options, place
+from mtsim.model.sources.mapped import MappedSource, open_sessions
 from tests.model.mapped_files import (
     BESIDE,
     DAY,
     NAMES,
     PLAIN,
+    SAID,
     Shanghai,
     cents,
     feed_of,
@@ -77,8 +79,8 @@ def test_a_file_that_begins_in_the_midst_begins_with_its_first_book(tmp_path, se
     counts = source.counts
     assert counts.read == counts.used + counts.dropped.total()
     assert set(counts.dropped) <= {
-        ledger.DROPPED[ledger.Drop.CANCEL],
-        ledger.DROPPED[ledger.Drop.FILL],
+        ledger_records.DROPPED[ledger_records.Drop.CANCEL],
+        ledger_records.DROPPED[ledger_records.Drop.FILL],
     }
 
 
@@ -785,3 +787,30 @@ def test_the_scs_log_trades_in_price_time_priority(market_data):
     assert not source.counts.repaired
     assert source.counts.dropped == {"trade without an order": 7}
     assert done.taker_lots == done.filled_lots == 1479
+
+
+def test_a_row_says_which_file_it_is_of(tmp_path):
+    lines = table(Venue().play(1, 60))
+    one = written(tmp_path, text_of(lines[:31]), "one.csv")
+    two = written(tmp_path, text_of([lines[0], *lines[31:]]), "two.csv")
+    layout = mapping.loads(PLAIN)
+    whole = MappedSource((written(tmp_path, text_of(lines)),), layout, SAID)
+    parts = MappedSource((one, two), layout, SAID)
+    rows = feed_of(whole)["row"].tolist()
+    found = [place(parts.session.files, row) for row in feed_of(parts)["row"].tolist()]
+    assert found == [(one, row) if row <= 31 else (two, row - 30) for row in rows]
+    assert {file for file, _ in found} == {one, two}
+
+
+def test_a_row_of_a_snapshot_is_one_of_the_file_beside(tmp_path):
+    file = shanghai(tmp_path, Shanghai().play(3, 300), 0)
+    (source,) = open_sessions((file,), Options(symbol="600000"))
+    files = source.session.files
+    found = [
+        place(files, row)
+        for batch in source.batches()
+        if batch.truth is not None
+        for row in batch.truth.row
+    ]
+    assert {Path(file).name for file, _ in found} == {"600000_2023-02-07_snapshots.csv"}
+    assert min(row for _, row in found) < 5
