@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numba import njit
 
 from mtsim.engine.events import Origin
 from mtsim.engine.messages import Kind, TimeInForce
@@ -22,6 +23,7 @@ from mtsim.model.histogram import Histogram
 _TRAILING_BLOCKS = 32
 _FEWEST_BLOCKS = 5
 _FEWEST_SPREADS = 50
+_INFERRED = int(Origin.INFERRED)
 
 
 class PrintChecks:
@@ -113,12 +115,7 @@ class PrintChecks:
         """The touch before each aggressor: the feed's own where it stands right before, else that
         of the book, with or without what was inferred for the aggressor's sake."""
         feed = done.feed
-        seen = at
-        if not repaired:
-            told = np.where(feed["origin"] != Origin.INFERRED, np.arange(len(feed)), -1)
-            last_told = np.concatenate([[-1], np.maximum.accumulate(told)])[at]
-            earlier = np.searchsorted(feed["time_ns"], feed["time_ns"][at]) - 1
-            seen = np.maximum(last_told, earlier) + 1
+        seen = at if repaired else _before_repairs(feed["time_ns"], feed["origin"], at)
         before = touch[seen].copy()
         truth = done.truth
         if truth is not None and len(truth.after):
@@ -193,6 +190,19 @@ def is_aggressor(feed: np.ndarray) -> np.ndarray:
     message = feed["message"]
     takes = (message["kind"] == Kind.LIMIT) & (message["tif"] != TimeInForce.GTC)
     return (feed["origin"] == Origin.OBSERVED) & (takes | (message["kind"] == Kind.MARKET))
+
+
+@njit(cache=True, nogil=True)
+def _before_repairs(time_ns, origin, at):
+    """How many rows lie before each row `at` and what was inferred for its sake, which comes right
+    before it and has its time. O(rows that were)."""
+    seen = np.empty(len(at), np.int64)
+    for i in range(len(at)):
+        k = at[i]
+        while k > 0 and origin[k - 1] == _INFERRED and time_ns[k - 1] == time_ns[at[i]]:
+            k -= 1
+        seen[i] = k
+    return seen
 
 
 def _first_prices(

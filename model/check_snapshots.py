@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -57,59 +58,55 @@ class SnapshotChecks:
         self._held_spreads = held_spreads
         self._levels_seen = Counter[int]()
         self._first_row_of: dict[int, int] = {}
-        self._last_touch: tuple[int, np.ndarray] | None = None
-        self._imbalance = _Moments()
+        self._moves = np.zeros(_MOVE_WORDS)
 
     def see(self, done: Executed, touch: np.ndarray) -> None:
         """Look at one batch; `touch[k]` is the touch after its first k messages."""
-        if done.truth is not None and len(done.truth.after):
-            self._see_form(done.truth)
-            self._see_agreement(done, done.truth, touch)
-            self._see_imbalance(done.truth)
+        truth = done.truth
+        if truth is not None and len(truth.after):
+            look = _Look(*_look(truth.tick, truth.lots, truth.after, touch, self._moves))
+            self._see_form(truth, look)
+            self._see_agreement(done, truth, touch, look)
 
     def judge(self) -> None:
         """Count what can only be said at the end."""
         self._judge_levels()
         self._judge_imbalance()
 
-    def _see_form(self, truth: Truth) -> None:
-        crossed, disordered, negative, count = _form(truth.tick, truth.lots)
+    def _see_form(self, truth: Truth, look: _Look) -> None:
         bid, ask = truth.tick[:, 0, 0], truth.tick[:, 1, 0]
         self._tallies["snapshot-sides"].see(
-            crossed, truth.row, lambda k: f"bid {bid[k]}, ask {ask[k]}"
+            look.crossed, truth.row, lambda k: f"bid {bid[k]}, ask {ask[k]}"
         )
         self._tallies["snapshot-order"].see(
-            disordered >= 0, truth.row, lambda k: _order_text(truth.tick[k], int(disordered[k]))
+            look.disordered >= 0,
+            truth.row,
+            lambda k: _order_text(truth.tick[k], int(look.disordered[k])),
         )
         self._tallies["snapshot-sizes"].see(
-            negative, truth.row, lambda k: f"{truth.lots[k].min()} lots"
+            look.negative, truth.row, lambda k: f"{truth.lots[k].min()} lots"
         )
 
-        for levels, n in enumerate(np.bincount(count).tolist()):
+        for levels, n in enumerate(np.bincount(look.fewest).tolist()):
             if n:
                 self._levels_seen[levels] += n
                 if levels not in self._first_row_of:
-                    self._first_row_of[levels] = int(truth.row[np.argmax(count == levels)])
-        both = count > 0
-        self._shown_spreads.add(np.maximum(ask[both] - bid[both], 0))
+                    self._first_row_of[levels] = int(truth.row[np.argmax(look.fewest == levels)])
+        self._shown_spreads.add(look.shown_spread[look.shown_spread >= 0])
 
-    def _see_agreement(self, done: Executed, truth: Truth, touch: np.ndarray) -> None:
+    def _see_agreement(self, done: Executed, truth: Truth, touch: np.ndarray, look: _Look) -> None:
         if self._session.truth_levels < 1:
             return
-        # By columns: numpy is slow to reduce an axis of two.
-        bid, ask = _touch_of(truth)
-        held_bid, held_ask = touch[truth.after, 0], touch[truth.after, 1]
-        wrong = (bid != held_bid) | (ask != held_ask)
+        wrong = look.other_touch
         self._tallies["touch-agreement"].see(
             wrong,
             truth.row,
             lambda k: (
-                f"the snapshot has {touch_text((bid[k], ask[k]))}, the book "
-                f"{touch_text((held_bid[k], held_ask[k]))}"
+                f"the snapshot has {touch_text(_touch_of(truth, k))}, the book "
+                f"{touch_text(touch[truth.after[k]])}"
             ),
         )
-        both = (held_bid != EMPTY_BID) & (held_ask != EMPTY_ASK)
-        self._held_spreads.add((held_ask - held_bid)[both])
+        self._held_spreads.add(look.held_spread[look.held_spread >= 0])
         self.agreement.snapshots += len(wrong)
         self.agreement.touch_equal += int(np.count_nonzero(~wrong))
         if len(done.compared):
@@ -176,28 +173,14 @@ class SnapshotChecks:
             tally.row = min(self._first_row_of[count] for count in thin)
             tally.found = f"as few as {thin[0]} levels, the median is {median}"
 
-    def _see_imbalance(self, truth: Truth) -> None:
-        bid, ask = _touch_of(truth)
-        at = np.flatnonzero((bid != EMPTY_BID) & (ask != EMPTY_ASK))
-        if not len(at):
-            return
-        mid_x2, lots = (bid + ask)[at], truth.lots[at, :, 0]
-        if self._last_touch is not None:
-            mid_x2 = np.concatenate([[self._last_touch[0]], mid_x2])
-            lots = np.concatenate([[self._last_touch[1]], lots])
-        moves = np.diff(mid_x2)
-        moved = np.flatnonzero(moves)
-        bids, asks = lots[moved, 0].astype(np.float64), lots[moved, 1].astype(np.float64)
-        self._imbalance.add((bids - asks) / (bids + asks), np.sign(moves[moved]).astype(np.float64))
-        self._last_touch = int(mid_x2[-1]), lots[-1]
-
     def _judge_imbalance(self) -> None:
-        tally, correlation = self._tallies["imbalance-sign"], self._imbalance.correlation()
-        tally.examined = int(self._imbalance.n >= _FEWEST_MOVES)
+        tally, n = self._tallies["imbalance-sign"], int(self._moves[_N_MOVES])
+        tally.examined = int(n >= _FEWEST_MOVES)
+        correlation = _correlation(*self._moves[: _CROSS + 1].tolist())
         # Three standard errors: a correlation of nothing is not held against a feed.
-        if tally.examined and correlation < -3 / np.sqrt(self._imbalance.n):
+        if tally.examined and correlation < -3 / np.sqrt(n):
             tally.offences = 1
-            tally.found = f"a correlation of {correlation:.3f} in {self._imbalance.n:,} moves"
+            tally.found = f"a correlation of {correlation:.3f} in {n:,} moves"
 
 
 def same_levels(
@@ -207,11 +190,10 @@ def same_levels(
     return (lots == other_lots) & ((tick == other_tick) | (lots == 0))
 
 
-def _touch_of(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
-    """The best bid and ask tick of each snapshot, int64."""
-    bid = np.where(truth.lots[:, 0, 0] > 0, truth.tick[:, 0, 0], np.int64(EMPTY_BID))
-    ask = np.where(truth.lots[:, 1, 0] > 0, truth.tick[:, 1, 0], np.int64(EMPTY_ASK))
-    return bid, ask
+def _touch_of(truth: Truth, k: int) -> tuple[int, int]:
+    """The best bid and ask tick of a snapshot."""
+    (bid, ask), (bids, asks) = truth.tick[k, :, 0].tolist(), truth.lots[k, :, 0].tolist()
+    return bid if bids > 0 else EMPTY_BID, ask if asks > 0 else EMPTY_ASK
 
 
 def _order_text(tick: np.ndarray, place: int) -> str:
@@ -231,41 +213,49 @@ def _level_text(
     )
 
 
-@dataclass
-class _Moments:
-    """Sums for a correlation that is never computed from the values themselves."""
-
-    n: int = 0
-    sums: np.ndarray = field(default_factory=lambda: np.zeros(5))
-
-    def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.n += len(x)
-        self.sums += (x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum())
-
-    def correlation(self) -> float:
-        x, y, xx, yy, xy = self.sums / max(1, self.n)
-        scale = (xx - x * x) * (yy - y * y)
-        return float((xy - x * y) / np.sqrt(scale)) if scale > 0 else 0.0
+def _correlation(n: float, x: float, y: float, xx: float, yy: float, xy: float) -> float:
+    """The correlation of n pairs by their sums, 0 where one of them does not vary."""
+    n = max(1.0, n)
+    scale = (xx / n - (x / n) ** 2) * (yy / n - (y / n) ** 2)
+    return (xy / n - x / n * (y / n)) / np.sqrt(scale) if scale > 0 else 0.0
 
 
-@njit(cache=True, nogil=True)
-def _form(tick, lots):
-    """What is wrong with snapshots by themselves: whether bids meet asks; where levels are not in
-    order (side * L + level before, -1 if they are); whether lots are negative; levels of the side
-    that has fewer."""
+class _Look(NamedTuple):
+    """What n snapshots are by themselves and beside the book's touch."""
+
+    crossed: np.ndarray  # bool: bids meet asks
+    disordered: np.ndarray  # int64: side * L + the level before the disorder, -1 if there is none
+    negative: np.ndarray  # bool: a level has negative lots
+    fewest: np.ndarray  # int64: levels of the side that has fewer
+    shown_spread: np.ndarray  # int64: at least 0, of the snapshot; -1 where a side is empty
+    held_spread: np.ndarray  # int64: of the book, likewise
+    other_touch: np.ndarray  # bool: the touch is not the book's
+
+
+# Sums over the moves of the mid, of the imbalance x before and the sign y; and the last snapshot.
+_N_MOVES, _IMBALANCE, _SIGN, _IMBALANCE_2, _SIGN_2, _CROSS = range(6)
+_HAS_LAST, _LAST_MID_X2, _LAST_BIDS, _LAST_ASKS = range(6, 10)
+_MOVE_WORDS = 10
+_NO_BID, _NO_ASK = int(EMPTY_BID), int(EMPTY_ASK)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _look(tick, lots, after, touch, moves):
+    """The columns of `_Look`, in one pass; the moves between snapshots are added to `moves`."""
     n, sides, levels = tick.shape
-    crossed = np.zeros(n, np.bool_)
-    disordered = np.full(n, -1, np.int64)
-    negative = np.zeros(n, np.bool_)
-    fewest = np.full(n, levels, np.int64)
+    crossed, disordered = np.zeros(n, np.bool_), np.full(n, -1, np.int64)
+    negative, fewest = np.zeros(n, np.bool_), np.empty(n, np.int64)
+    shown_spread, held_spread = np.empty(n, np.int64), np.empty(n, np.int64)
+    other_touch = np.empty(n, np.bool_)
     for i in range(n):
-        crossed[i] = lots[i, 0, 0] > 0 and lots[i, 1, 0] > 0 and tick[i, 0, 0] >= tick[i, 1, 0]
+        fewest[i] = levels
         for side in range(sides):
             count = 0
             for level in range(levels):
-                if lots[i, side, level] < 0:
+                there = lots[i, side, level]
+                if there < 0:
                     negative[i] = True
-                if lots[i, side, level] <= 0:
+                if there <= 0:
                     continue
                 count += 1
                 if level == 0:
@@ -275,4 +265,30 @@ def _form(tick, lots):
                 if (hole or (worse >= 0 if side == 0 else worse <= 0)) and disordered[i] < 0:
                     disordered[i] = side * levels + level - 1
             fewest[i] = min(fewest[i], count)
-    return crossed, disordered, negative, fewest
+        bids, asks = lots[i, 0, 0], lots[i, 1, 0]
+        bid, ask = np.int64(tick[i, 0, 0]), np.int64(tick[i, 1, 0])
+        crossed[i] = bids > 0 and asks > 0 and bid >= ask
+        shown_spread[i] = max(ask - bid, 0) if fewest[i] > 0 else -1
+        if bids <= 0:
+            bid = np.int64(_NO_BID)
+        if asks <= 0:
+            ask = np.int64(_NO_ASK)
+        held_bid, held_ask = touch[after[i], 0], touch[after[i], 1]
+        other_touch[i] = bid != held_bid or ask != held_ask
+        both = held_bid != _NO_BID and held_ask != _NO_ASK
+        held_spread[i] = max(held_ask - held_bid, 0) if both else -1
+        if bid == _NO_BID or ask == _NO_ASK:
+            continue
+        move = bid + ask - moves[_LAST_MID_X2]
+        if moves[_HAS_LAST] != 0 and move != 0:
+            before, behind = moves[_LAST_BIDS], moves[_LAST_ASKS]
+            x, y = (before - behind) / (before + behind), np.sign(move)
+            moves[_N_MOVES] += 1
+            moves[_IMBALANCE] += x
+            moves[_SIGN] += y
+            moves[_IMBALANCE_2] += x * x
+            moves[_SIGN_2] += y * y
+            moves[_CROSS] += x * y
+        moves[_HAS_LAST], moves[_LAST_MID_X2] = 1, bid + ask
+        moves[_LAST_BIDS], moves[_LAST_ASKS] = bids, asks
+    return crossed, disordered, negative, fewest, shown_spread, held_spread, other_touch

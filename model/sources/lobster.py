@@ -1,16 +1,14 @@
 """LOBSTER: a day of one Nasdaq stock as a message file and, beside it, its order book file.
 
 With the book file the messages made here give, after each row, all the levels that the row shows;
-without it they give what the messages say, and no evidence. Knows names, columns and alignment of
+without it they give what the messages say, and no evidence. Knows the columns and the alignment of
 the two files; rows are `lobster_rows`, what they do to the book is `lobster_window`.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mtsim.errors import DataError, MissingError, UsageError
+from mtsim.model.sources import lobster_findings as findings
+from mtsim.model.sources import lobster_names as names
 from mtsim.model.sources import lobster_orders as orders
 from mtsim.model.sources import lobster_rows as rows
 from mtsim.model.sources import lobster_window as window
@@ -30,16 +30,10 @@ from mtsim.model.sources.base import (
     Options,
     Session,
     Truth,
+    in_file,
 )
 from mtsim.model.sources.digits import SKIP, read_digits
-from mtsim.model.sources.files import open_binary
 
-_NAME = re.compile(
-    r"(?P<symbol>.+)_(?P<date>\d{4}-\d\d-\d\d)_(?P<start>\d+)_(?P<end>\d+)"
-    r"_message_(?P<levels>\d+)(?:\..*)?"
-)
-_PACKINGS = ("", ".zst", ".gz", ".zip")
-_LEVEL_CELLS = 4  # of an order book row: ask price, ask size, bid price, bid size
 _SIDES = ("bid", "ask")
 _OPEN_MS = 34_200_000  # 09:30, where a file name does not say it
 _PRICE_UNITS = 10_000  # a dollar
@@ -87,7 +81,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[LobsterS
     )
     paths = [Path(file) for file in files]
     books = {path for path in paths if "orderbook" in path.name}
-    pairs = [(path, _book_of(path)) for path in paths if path not in books]
+    pairs = [(path, names.book_of(path)) for path in paths if path not in books]
     if lonely := books - {book for _, book in pairs}:
         raise UsageError(
             f"{sorted(map(str, lonely))[0]} is an order book file, and its message file is not "
@@ -111,21 +105,21 @@ class LobsterSource:
             raise MissingError(
                 f"there is no file {messages}", "Look at the path; folders are not read."
             )
-        name = _NAME.fullmatch(messages.name)
+        name = names.NAME.fullmatch(messages.name)
         symbol = options.symbol or (name and name["symbol"])
-        day = options.date or (name and _day(messages, name["date"]))
+        day = options.date or (name and names.day_of(messages, name["date"]))
         if not symbol or not day:
             raise UsageError(
                 f"{messages} does not say its symbol and date: the name is not of the kind "
                 "SYMBOL_DATE_START_END_message_LEVELS.csv. Give --symbol and --date."
             )
         self._messages, self._book, self._units = messages, book, units
-        self._n_columns = _n_columns(messages)
+        self._n_columns = names.n_columns(messages)
         if self._n_columns not in (6, 7):
             raise DataError(
                 str(messages), 1, f"6 or 7 columns are expected, found {self._n_columns}"
             )
-        self._levels = 0 if book is None else _levels(book, name and int(name["levels"]))
+        self._levels = 0 if book is None else names.n_levels(book, name and int(name["levels"]))
         self._start_ns = 10**6 * (int(name["start"]) if name else _OPEN_MS)
         self.counts = Counts()
         self.session = Session(
@@ -146,7 +140,7 @@ class LobsterSource:
 
     def batches(self) -> Iterator[Batch]:
         """The session's messages in order. Raises DataError naming file and row."""
-        w = orders.new_window(len(window.REASONS))
+        w = orders.new_window(len(findings.REASONS))
         w = orders.with_room(w, 0, self._levels, BATCH_ROWS)
         pieces = self._pieces()
         piece = next(pieces)
@@ -169,8 +163,8 @@ class LobsterSource:
                 start = done
             self.counts.read += start
             piece = None if coming is None else _joined(piece, start, coming)
-        for reason, count in zip(window.REASONS, w.reasons.tolist(), strict=True):
-            if count and reason in window.DROPPED:
+        for reason, count in zip(findings.REASONS, w.reasons.tolist(), strict=True):
+            if count and reason in findings.DROPPED:
                 self.counts.dropped[reason] = count
             elif count:
                 self.counts.repaired[reason] = count
@@ -210,7 +204,7 @@ class LobsterSource:
             if levels[tick] == 0:
                 del levels[tick]
         if before[0] and before[1] and max(before[0]) >= min(before[1]):
-            raise DataError(str(self._book), 1, window.BROKEN[window.CROSSED], _SWAPPED)
+            raise DataError(str(self._book), 1, findings.BROKEN[findings.CROSSED], _SWAPPED)
         ticks = np.zeros((2, self._levels + 1), np.int64)
         sizes = np.zeros((2, self._levels + 1), np.int64)
         for side, levels in enumerate(before):
@@ -229,14 +223,14 @@ class LobsterSource:
             f"message type {columns.type[at]} of order {columns.order_id[at]}, "
             f"{columns.lots[at]} lots at {self._dollars(columns.tick[at])}, {_SIDES[side]}"
         )
-        text, row = window.BROKEN[rule], piece.first + at
-        if rule == window.NOT_FOLLOWING:
+        text, row = findings.BROKEN[rule], piece.first + at
+        if rule == findings.NOT_FOLLOWING:
             side, level = int(head[orders.BROKEN_SIDE]), int(head[orders.BROKEN_LEVEL])
             found = self._level(piece.tick[at, side, level], piece.lots[at, side, level])
             expected = self._level(abs(int(head[orders.HAS_KEY])), int(head[orders.HAS_LOTS]))
             text += f" ({said}): {_SIDES[side]} level {level + 1} is {found}, expected {expected}"
             return DataError(str(self._book), row, text, _SWAPPED)
-        if rule == window.CROSSED:
+        if rule == findings.CROSSED:
             return DataError(str(self._book), row, text, _SWAPPED)
         return DataError(str(self._messages), row, f"{text} ({said})", _SWAPPED)
 
@@ -250,36 +244,33 @@ class LobsterSource:
 
     def _pieces(self) -> Iterator[_Rows]:
         """Rows of both files, side by side. DataError where one has more of them than the other."""
-        if self._book is None:
-            for first, messages in self._message_blocks():
-                yield _Rows(first, messages, *_no_books())
-            return
-        books = self._book_blocks()
-        tick, lots = _no_books()
         done = 0
+        books = self._book_blocks()
         for first, messages in self._message_blocks():
-            start, n = 0, len(messages.time_ns)
-            while start < n:
-                if not len(tick):
-                    tick, lots = next(books, (tick, lots))
-                    if not len(tick):
-                        rule = f"the file ends after {done} rows, {self._messages.name} has more"
-                        raise DataError(str(self._book), done + 1, rule)
-                k = min(n - start, len(tick))
-                columns = rows.Messages(*(column[start : start + k] for column in messages))
-                yield _Rows(first + start, columns, tick[:k], lots[:k])
-                tick, lots = tick[k:], lots[k:]
-                start += k
-                done += k
-        if len(tick) or next(books, None) is not None:
-            rule = f"the file ends after {done} rows, {self._book.name} has more"
-            raise DataError(str(self._messages), done + 1, rule)
+            n = len(messages.time_ns)
+            if self._book is None:
+                yield _Rows(first, messages, *_book_room(0, 0))
+                continue
+            # Blocks of both files have the same number of rows, but for the last.
+            tick, lots = next(books, None) or _book_room(0, self._levels)
+            if len(tick) != n:
+                raise self._shorter(done + min(n, len(tick)), book=len(tick) < n)
+            yield _Rows(first, messages, tick, lots)
+            done += n
+        if self._book is not None and next(books, None) is not None:
+            raise self._shorter(done, book=False)
+
+    def _shorter(self, n: int, *, book: bool) -> DataError:
+        """The error where one file, the `book` or the other, has n rows, and the other has more."""
+        assert self._book is not None
+        short, long = (self._book, self._messages) if book else (self._messages, self._book)
+        return DataError(str(short), n + 1, f"the file ends after {n} rows, {long.name} has more")
 
     def _message_blocks(self) -> Iterator[tuple[int, rows.Messages]]:
         digits = (rows.TIME_DIGITS, 0, 0, 0, 0, 0, SKIP)[: self._n_columns]
         last_ns = 0
         for first, raw in read_digits(self._messages, digits):
-            messages = rows.Messages(*np.zeros((len(rows.Messages._fields), len(raw)), np.int64))
+            messages = rows.Messages(*np.empty((len(rows.Messages._fields), len(raw)), np.int64))
             at, rule, rounded = rows.clean_messages(
                 raw, self._start_ns, last_ns, self._units.tick, self._units.lot, messages
             )
@@ -288,15 +279,16 @@ class LobsterSource:
                 row = ", ".join(map(str, (Decimal(time).scaleb(-rows.TIME_DIGITS), *rest)))
                 raise DataError(str(self._messages), first + at, f"{rows.RULES[rule]}, found {row}")
             if rounded:
-                self.counts.repaired["time_rounded"] += rounded
+                self.counts.noticed["time_rounded"] += rounded
             last_ns = int(messages.time_ns[-1])
             yield first, messages
 
     def _book_blocks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         assert self._book is not None
-        for first, cells in read_digits(self._book, (0,) * (_LEVEL_CELLS * self._levels)):
-            tick = np.zeros((len(cells), 2, self._levels), np.int32)
-            lots = np.zeros((len(cells), 2, self._levels), np.int64)
+        for first, cells in read_digits(
+            self._book, (0,) * (names.LEVEL_CELLS * self._levels), alike=True
+        ):
+            tick, lots = _book_room(len(cells), self._levels)
             at, rule, level, side = rows.clean_books(
                 cells, self._units.tick, self._units.lot, tick, lots
             )
@@ -310,12 +302,15 @@ class LobsterSource:
 def _taken(w: orders.Window, piece: _Rows) -> Batch:
     """What the window has written, which it then forgets."""
     head = w.head
-    feed = w.out.view(FEED_DTYPE)[: head[orders.N_OUT]].copy()
+    # Words are copied faster than rows of fields.
+    feed = w.out[: head[orders.N_OUT] * orders.OUT_WORDS].copy().view(FEED_DTYPE)
     after, at = w.truth[: head[orders.N_TRUTH]].T.copy()
     head[orders.N_OUT] = head[orders.N_TRUTH] = 0
     if not len(piece.tick):
         return Batch(feed)
-    return Batch(feed, Truth(after, piece.first + at, piece.tick[at], piece.lots[at]))
+    # The order book file is the second of the session.
+    row = in_file(1, piece.first + at)
+    return Batch(feed, Truth(after, row, piece.tick[at], piece.lots[at]))
 
 
 def _cut(batch: Batch) -> Iterator[Batch]:
@@ -348,52 +343,12 @@ def _joined(piece: _Rows, start: int, coming: _Rows) -> _Rows:
     )
 
 
-def _no_books() -> tuple[np.ndarray, np.ndarray]:
-    return np.zeros((0, 2, 0), np.int32), np.zeros((0, 2, 0), np.int64)
+def _book_room(n: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.empty((n, 2, levels), np.int32), np.empty((n, 2, levels), np.int64)
 
 
 def _levels_of(ticks: np.ndarray, lots: np.ndarray) -> dict[int, int]:
     return {int(tick): int(size) for tick, size in zip(ticks, lots, strict=True) if size}
-
-
-# Names and headings -------------------------------------------------------------------------------
-
-
-def _book_of(messages: Path) -> Path | None:
-    """The order book file of a message file, if it lies beside it."""
-    head, message, tail = messages.name.rpartition("message")
-    if not message:
-        return None
-    packing = next((end for end in _PACKINGS[1:] if tail.endswith(end)), "")
-    for end in (packing, *_PACKINGS):
-        path = messages.with_name(f"{head}orderbook{tail.removesuffix(packing)}{end}")
-        if path.is_file():
-            return path
-    return None
-
-
-def _n_columns(path: Path) -> int:
-    with open_binary(path) as file:
-        line = file.readline(1 << 20)
-    if not line:
-        raise DataError(str(path), 1, "the file is empty")
-    return line.count(b",") + 1
-
-
-def _levels(book: Path, said: int | None) -> int:
-    """How many levels an order book file has. DataError where its name says otherwise."""
-    n = _n_columns(book)
-    if n % _LEVEL_CELLS or (said is not None and n != _LEVEL_CELLS * said):
-        expected = "a multiple of 4" if said is None else f"{_LEVEL_CELLS * said}"
-        raise DataError(str(book), 1, f"{expected} columns are expected, found {n}")
-    return n // _LEVEL_CELLS
-
-
-def _day(path: Path, text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise DataError(str(path), None, f"its name has no such date: {text}") from None
 
 
 def _whole(size: Decimal | None, default: Decimal, per: int, what: str) -> int:

@@ -13,11 +13,23 @@ from mtsim.model.sources.digits import SKIP, read_digits
 
 
 def read(path: Path, kept: tuple[int, ...]) -> list[list[int]]:
+    """All rows, or the error, which are the same whether rows are said to be alike or not."""
+    plain, alike = (read_one_way(path, kept, way) for way in (False, True))
+    assert str(plain) == str(alike)
+    if isinstance(plain, DataError):
+        raise plain
+    return plain
+
+
+def read_one_way(path: Path, kept: tuple[int, ...], alike: bool) -> list[list[int]] | DataError:
     """All rows, with the blocks shown to follow each other."""
     rows: list[list[int]] = []
-    for first, block in read_digits(path, kept):
-        assert first == len(rows) + 1
-        rows += block.tolist()
+    try:
+        for first, block in read_digits(path, kept, alike=alike):
+            assert first == len(rows) + 1
+            rows += block.tolist()
+    except DataError as error:
+        return error
     return rows
 
 
@@ -46,6 +58,29 @@ def test_where_blocks_end_changes_nothing(tmp_path, monkeypatch, block_bytes, en
     assert read(written(tmp_path, end.join(lines) + end), (0, 1, 0)) == expected
     # A last row needs no end.
     assert read(written(tmp_path, end.join(lines)), (0, 1, 0)) == expected
+
+
+@given(
+    rows=st.lists(st.lists(st.sampled_from([0, 1, -1, 12, 123456789]), min_size=4, max_size=4)),
+    block_bytes=st.integers(50, 90),
+    block_rows=st.integers(1, 9),
+)
+def test_what_a_row_has_in_common_with_the_one_before_changes_nothing(
+    tmp_path_factory, rows, block_bytes, block_rows
+):
+    text = "".join(",".join(map(str, row)) + "\n" for row in [[1, 1, 1, 1], *rows])
+    path = written(tmp_path_factory.mktemp("digits"), text.encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "_BLOCK_BYTES", block_bytes)
+        patch.setattr(digits, "BLOCK_ROWS", block_rows)
+        assert read(path, (0, 0, 0, 0)) == [[1, 1, 1, 1], *rows]
+
+
+def test_blocks_have_so_many_rows_but_for_the_last(tmp_path, monkeypatch):
+    monkeypatch.setattr(digits, "BLOCK_ROWS", 7)
+    monkeypatch.setattr(digits, "_BLOCK_BYTES", 16)
+    blocks = read_digits(written(tmp_path, b"1,2\n" * 23), (0, 0))
+    assert [(first, len(block)) for first, block in blocks] == [(1, 7), (8, 7), (15, 7), (22, 2)]
 
 
 def test_skipped_columns_may_hold_anything(tmp_path):
