@@ -15,7 +15,7 @@ import numpy as np
 
 from mtsim.engine.units import EMPTY_ASK, EMPTY_BID
 from mtsim.errors import DataError
-from mtsim.model.sources.base import Session, Truth
+from mtsim.model.sources.base import Session, Truth, place
 
 Level = Literal["ok", "warning", "error", "none"]
 
@@ -39,7 +39,6 @@ class Rule(NamedTuple):
     error: float | None
     warning: float = 0.0
     least: int = 1
-    of_snapshots: bool = False
 
 
 RULES = {
@@ -51,47 +50,39 @@ RULES = {
         0.0,
     ),
     "gaps": Rule("the feed is complete: nothing is missing that it had to start anew after", None),
-    "snapshot-sides": Rule(
-        "the best bid of a snapshot is below its best ask", 0.01, of_snapshots=True
-    ),
+    "snapshot-sides": Rule("the best bid of a snapshot is below its best ask", 0.01),
     "snapshot-order": Rule(
         "bids descend and asks ascend strictly from level to level, without holes",
         0.0,
-        of_snapshots=True,
     ),
-    "snapshot-sizes": Rule("every level of a snapshot has lots", 0.0, of_snapshots=True),
+    "snapshot-sizes": Rule("every level of a snapshot has lots", 0.0),
     "snapshot-levels": Rule(
         "a snapshot is a whole book: it has no fewer levels than the messages built, up to "
         f"{FULL_LEVELS}",
         0.01,
         least=10,
-        of_snapshots=True,
     ),
     "levels-constant": Rule(
         "the number of levels of a snapshot is at least half of its median",
         None,
         warning=0.05,
         least=20,
-        of_snapshots=True,
     ),
     "depth-indexing": Rule(
         "level 0 of a snapshot is the touch, not a deeper level of the book",
         0.2,
         warning=0.05,
         least=10,
-        of_snapshots=True,
     ),
     "touch-agreement": Rule(
         "the touch of a snapshot is the touch of the book that the messages built",
         0.05,
         least=10,
-        of_snapshots=True,
     ),
     "book-agreement": Rule(
         "every level of a snapshot is that level of the book that the messages built",
         0.05,
         least=10,
-        of_snapshots=True,
     ),
     "spread-sanity": Rule(
         f"median spreads of snapshots, of the book and of the prints differ at most {SANE_RATIO} "
@@ -121,7 +112,6 @@ RULES = {
     "imbalance-sign": Rule(
         "the mid moves away from the heavier side more often than towards it",
         None,
-        of_snapshots=True,
     ),
 }
 
@@ -175,7 +165,8 @@ class Verdict:
 
 @dataclass
 class Tally:
-    """The cases of one check as they are counted; `row` is that of the first offence."""
+    """The cases of one check as they are counted; `row` is that of the first offence, as in the
+    feed (`place`)."""
 
     examined: int = 0
     offences: int = 0
@@ -211,9 +202,11 @@ def verdict_of(check: str, tally: Tally, session: Session) -> Verdict:
         level = "error"
     elif share > rule.warning:
         level = "warning"
-    # A source that reads its snapshots from a file of their own names that file last.
-    file = session.files[-1] if rule.of_snapshots else session.files[0]
-    return Verdict(check, level, tally.examined, tally.offences, file, tally.row, tally.found)
+    # What is found of a session as a whole has no row.
+    file, row = session.files[0], None
+    if tally.row is not None:
+        file, row = place(session.files, tally.row)
+    return Verdict(check, level, tally.examined, tally.offences, file, row, tally.found)
 
 
 def refusal(verdicts: list[Verdict]) -> DataError | None:

@@ -5,7 +5,7 @@ made of
 
     source · instrument · session   what the source says, its files by name, size and SHA-256
     importer · identity             what a second import of the same files is recognised by
-    counts                          records read, used, dropped and repaired, by reason
+    counts                          records read, used, dropped, repaired and noticed, by reason
     events · gaps                   executed events by type and origin, refusals, fills; where the
                                     book was put in place anew
     checks · agreement              every verdict, and how often the book was the feed's book
@@ -26,11 +26,11 @@ from mtsim.engine.sealed import canonical_json
 from mtsim.errors import DataError, IntegrityError, UsageError
 from mtsim.model.check_rules import refusal
 from mtsim.model.execution import Execution
-from mtsim.model.sources.base import Counts, OpenSource, Options, Session, Source
+from mtsim.model.sources.base import Counts, NoSession, OpenSource, Options, Session, Source
 from mtsim.model.sources.files import sha256
 from mtsim.model.store import Key, Store, StoredSession
 
-IMPORTER = 1
+IMPORTER = 2
 """Goes up when the same files would give another session."""
 
 UNKNOWN_VENUE = "unknown"
@@ -40,12 +40,24 @@ Progress = Callable[[Session, Counts], None]
 
 @dataclass(frozen=True)
 class Imported:
-    """What became of one session of an import."""
+    """What became of one session of an import, or of files that hold none."""
 
-    key: Key
-    status: Literal["imported", "present", "refused"]
-    stored: StoredSession | None
+    files: tuple[str, ...]
+    key: Key | None
+    status: Literal["imported", "present", "passed over", "refused"]
+    stored: StoredSession | None = None
     error: DataError | UsageError | None = None
+    """Why it was refused or passed over."""
+
+
+@dataclass(frozen=True)
+class _Wishes:
+    keep: bool
+    replace: bool
+    pass_over: bool
+    all_snapshots: bool
+    progress: Progress | None
+    ours: set[Key]
 
 
 def import_files(
@@ -56,18 +68,29 @@ def import_files(
     *,
     keep: bool = False,
     replace: bool = False,
+    pass_over: bool = False,
     all_snapshots: bool = False,
     progress: Progress | None = None,
+    ours: set[Key] | None = None,
 ) -> Iterator[Imported]:
     """Import every session of these files, one after the other.
 
     A session that breaks a check or would take another one's place is `refused` with its error, and
-    the next one follows. What makes a file unreadable ends the import with the source's own error;
-    the sessions before it are in the store, and importing again passes over them.
+    the next one follows; with `pass_over` one whose place is taken, or that holds no message, is
+    `passed over`. What makes a file unreadable ends the import with the source's own error; the
+    sessions before it are in the store, and importing again passes over them. Of what is imported
+    the keys are added to `ours`; none of those is replaced, whatever `replace` says.
     """
+    ours = set() if ours is None else ours
+    wishes = _Wishes(keep, replace, pass_over, all_snapshots, progress, ours)
     digests: dict[str, str] = {}
-    for source in open_sessions(files, options):
-        yield _import_one(source, store, digests, keep, replace, all_snapshots, progress)
+    try:
+        for source in open_sessions(files, options):
+            yield _import_one(source, store, digests, wishes)
+    except NoSession as error:
+        if not pass_over:
+            raise
+        yield Imported(files, None, "passed over", error=error)
 
 
 def import_session(
@@ -84,7 +107,8 @@ def import_session(
     DataError for what the source cannot read or a check refuses (with `keep` the latter is stored
     with its findings), UsageError where another session has its place and `replace` is not said.
     """
-    done = _import_one(source, store, {}, keep, replace, all_snapshots, progress)
+    wishes = _Wishes(keep, replace, False, all_snapshots, progress, set())
+    done = _import_one(source, store, {}, wishes)
     if done.stored is None:
         assert done.error is not None
         raise done.error
@@ -97,45 +121,45 @@ def key_of(session: Session) -> Key:
     return Key(instrument.venue or UNKNOWN_VENUE, instrument.symbol, session.date)
 
 
-def _import_one(
-    source: Source,
-    store: Store,
-    digests: dict[str, str],
-    keep: bool,
-    replace: bool,
-    all_snapshots: bool,
-    progress: Progress | None,
-) -> Imported:
+def _import_one(source: Source, store: Store, digests: dict[str, str], wishes: _Wishes) -> Imported:
     session, key = source.session, key_of(source.session)
+    files, unplaced = session.files, "passed over" if wishes.pass_over else "refused"
     stamps = [_stamp(file) for file in session.files]
     for file in session.files:
         if file not in digests:
             digests[file] = sha256(file)
     said = _said(session, [digests[file] for file in session.files])
-    before = _existing(store, key, replace)
+    before = _existing(store, key, wishes.replace)
     if before is not None and before.manifest["identity"] == said["identity"]:
-        return Imported(key, "present", before)
-    if before is not None and not replace:
-        return Imported(key, "refused", None, _conflict(before, session))
+        wishes.ours.add(key)
+        return Imported(files, key, "present", before)
+    if before is not None and (key in wishes.ours or not wishes.replace):
+        error = _conflict(before, session, wishes)
+        return Imported(files, key, unplaced, error=error)
     with store.writer(key) as writer:
-        execution = Execution(session, all_snapshots=all_snapshots)
-        for batch_events in execution.run(source):
-            writer.append(batch_events)
-            if progress is not None:
-                progress(session, source.counts)
+        execution = Execution(session, all_snapshots=wishes.all_snapshots)
+        try:
+            for batch_events in execution.run(source):
+                writer.append(batch_events)
+                if wishes.progress is not None:
+                    wishes.progress(session, source.counts)
+        except NoSession as error:
+            return Imported(files, key, unplaced, error=error)
         if stamps != [_stamp(file) for file in session.files]:
             raise DataError(session.files[0], None, "the file changed while it was read")
         verdicts = execution.checks.verdicts()
-        error = None if keep else refusal(verdicts)
+        error = None if wishes.keep else refusal(verdicts)
         if error is not None:
-            return Imported(key, "refused", None, error)
+            return Imported(files, key, "refused", error=error)
         manifest = {
             **said,
             "counts": _counts(source.counts),
             "checks": [verdict.as_json() for verdict in verdicts],
             **execution.summary(),
         }
-        return Imported(key, "imported", writer.commit(manifest, execution.snapshots()))
+        stored = writer.commit(manifest, execution.snapshots())
+        wishes.ours.add(key)
+        return Imported(files, key, "imported", stored)
 
 
 def _existing(store: Store, key: Key, replace: bool) -> StoredSession | None:
@@ -147,13 +171,22 @@ def _existing(store: Store, key: Key, replace: bool) -> StoredSession | None:
         raise
 
 
-def _conflict(before: StoredSession, session: Session) -> UsageError:
+def _conflict(before: StoredSession, session: Session, wishes: _Wishes) -> UsageError:
     there = ", ".join(file["name"] for file in before.manifest["source"]["files"])
     here = ", ".join(Path(file).name for file in session.files)
+    taken = f"{before.key} is in the store already, imported from {there} as "
+    taken += before.manifest["source"]["kind"]
+    if wishes.pass_over:
+        return UsageError(
+            f"{taken}: to have this one, name it, with --replace, or with --venue to have both"
+        )
+    way_out = "A store only grows: use another --store or --venue"
+    if before.key in wishes.ours:
+        way_out += ", or give the files of one of them only"
+    else:
+        way_out += ", or --replace to put this session in its place"
     return UsageError(
-        f"{before.folder}: {before.key} is in the store already, imported from {there} as "
-        f"{before.manifest['source']['kind']}; these files are {here} as {session.source}. A store "
-        "only grows: use another --store or --venue, or --replace to put this session in its place"
+        f"{before.folder}: {taken}; these files are {here} as {session.source}. {way_out}"
     )
 
 
@@ -194,9 +227,11 @@ def _said(session: Session, digests: list[str]) -> dict[str, Any]:
 
 
 def _counts(counts: Counts) -> dict[str, Any]:
+    assert counts.read == counts.used + counts.dropped.total(), "every record is used or dropped"
     return {
         "read": counts.read,
         "used": counts.used,
         "dropped": {reason: n for reason, n in sorted(counts.dropped.items()) if n},
         "repaired": {reason: n for reason, n in sorted(counts.repaired.items()) if n},
+        "noticed": {reason: n for reason, n in sorted(counts.noticed.items()) if n},
     }

@@ -36,7 +36,7 @@ from mtsim.errors import IntegrityError, MissingError, StoreError, UsageError
 
 MANIFEST = "manifest.json"
 FORMAT = "mtsim-session"
-VERSION = 1
+VERSION = 2
 PART_ROWS = 1 << 19
 
 SNAPSHOT_DTYPE = np.dtype(
@@ -51,7 +51,7 @@ SNAPSHOT_DTYPE = np.dtype(
     ]
 )
 """One level of one side of a book that the feed supplied, 32 bytes: the book after the first
-`after` executed events (markers not counted), `row` where it stands in its file."""
+`after` executed events (markers not counted), `row` where it stands (`sources.base.place`)."""
 
 SNAPSHOT_SCHEMA = Schema("session.snapshot", 1, SNAPSHOT_DTYPE)
 

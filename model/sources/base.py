@@ -18,20 +18,43 @@ Rules that every source keeps:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from mtsim.engine.messages import MESSAGE_DTYPE
+from mtsim.errors import DataError
 
 BATCH_ROWS = 1 << 17
 
 # Ids that no feed uses: for aggressors and for orders whose own id the feed does not tell.
 OWN_IDS = 2**62
+
+# A `row` is the number of its file among the session's above these bits, and below them the row of
+# that file (from 1; the byte offset in a binary file). Rows of the first file are thus themselves.
+ROW_BITS = 40
+
+_Rows = TypeVar("_Rows", int, np.ndarray)
+
+
+def in_file(number: int, row: _Rows) -> _Rows:
+    """The `row` of a record that stands at this row of file `number` (from 0) of a session."""
+    return row | (number << ROW_BITS)
+
+
+def place(files: Sequence[str], row: int) -> tuple[str, int]:
+    """The file of a session's `files` that a `row` is of, and the row within it."""
+    return files[row >> ROW_BITS], int(row & ((1 << ROW_BITS) - 1))
+
+
+class NoSession(DataError):
+    """A file of the right kind that holds nothing to make a session of, such as a capture of one
+    message. Asked for by name it is an error; in a folder it is passed over with this reason."""
+
 
 FEED_DTYPE = np.dtype(
     [
@@ -42,8 +65,8 @@ FEED_DTYPE = np.dtype(
         ("padding", "u1", (7,)),
     ]
 )
-"""One message of a feed, 56 bytes: when it happened (from the session's start), the row of the file
-it comes from (from 1; the byte offset in a binary file), its `mtsim.engine.events.Origin`."""
+"""One message of a feed, 56 bytes: when it happened (from the session's start), the `row` that it
+comes from (see `place`), its `mtsim.engine.events.Origin`."""
 
 
 class Truth(NamedTuple):
@@ -54,7 +77,7 @@ class Truth(NamedTuple):
     """
 
     after: np.ndarray  # int64 [n]
-    row: np.ndarray  # int64 [n], where the snapshot stands in its file
+    row: np.ndarray  # int64 [n], where the snapshot stands (see `place`)
     tick: np.ndarray  # int32 [n, 2, L]
     lots: np.ndarray  # int64 [n, 2, L]
 
@@ -106,6 +129,9 @@ class Counts:
     dropped: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
     """Messages that the feed does not have and the book needs, by reason (origin INFERRED)."""
+    noticed: Counter[str] = field(default_factory=Counter)
+    """What is remarkable about the records and makes none more or less, by reason: ids that are
+    missing between them, times that were moved."""
 
 
 class Source(Protocol):
@@ -138,6 +164,7 @@ class OpenSource(Protocol):
         """The sessions of these files, in order; each is read to its end before the next one.
 
         Raises MissingError for a file that is not there or an extra that is not installed,
-        DataError for what is no such file, UsageError for an option that is needed and missing.
+        DataError for what is no such file, NoSession for what holds no session, UsageError for an
+        option that is needed and missing.
         """
         ...

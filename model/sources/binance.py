@@ -4,12 +4,17 @@ Files with and without a header are read, with times in milliseconds or microsec
 from 2025 on), told apart by their size. A `.CHECKSUM` file that lies beside an archive must agree
 with it. Other CSV files of trades are read where their header says the same by another name.
 
+The market, and so the venue (`binance`, `binance-um`, `binance-cm`), is told by a symbol of COIN-M,
+else by columns that one of the others has, else by a part of the file's name (`spot`, `um`, `usdm`,
+`cm`, `coinm`); where none of these tells, it is taken for spot, and that is stated.
+
 Trades become aggressive orders by the rules of `takers`. A trade-only feed has no book: its orders,
 executed alone, meet nobody.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
@@ -21,8 +26,8 @@ import numpy as np
 from mtsim.engine.units import MAX_TICK
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import grid
-from mtsim.model.sources.base import FEED_DTYPE, Instrument, Options, Session, Source
-from mtsim.model.sources.binance_lines import quote_currency
+from mtsim.model.sources.base import FEED_DTYPE, Instrument, Options, Session, Source, in_file
+from mtsim.model.sources.binance_lines import VENUES, Market, is_coin_margined, quote_currency
 from mtsim.model.sources.day_source import Piece, sessions
 from mtsim.model.sources.fetch import expected_sha256
 from mtsim.model.sources.files import Kind, open_binary, read_csv, sha256
@@ -45,6 +50,22 @@ _NAMES = {
     "maker": ("isbuyermaker", "isbuyermarketmaker"),
     "side": ("side",),
 }
+# Columns that tell the market, the first of them that is there: spot files have one more.
+_MARKET_COLUMNS: dict[str, Market] = {
+    "isbestmatch": "spot",
+    "baseqty": "cm",
+    "quoteqty": "um",
+    "firsttradeid": "um",
+}
+_MARKET_PARTS: dict[str, Market] = {
+    "spot": "spot",
+    "um": "um",
+    "usdm": "um",
+    "cm": "cm",
+    "coinm": "cm",
+}
+_SYMBOL = re.compile(r"[A-Z0-9]+(?:_(?:PERP|\d{6}))?(?=[-_.]|$)")
+_TAKEN_FOR_SPOT = "The market is spot: the files do not tell."
 _FIRST_LINE_BYTES = 1 << 16
 _TRUE = ("True", "true", "TRUE", "1")
 _FALSE = ("False", "false", "FALSE", "0")
@@ -64,6 +85,8 @@ class _Layout(NamedTuple):
     says_maker: bool
     """Whether the side column says that the buyer was the maker, not who the aggressor was."""
     aggregated: bool
+    market: Market | None
+    """None: the columns do not tell."""
 
 
 def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
@@ -72,13 +95,15 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
         _check_checksum(file)
     layouts = [_layout_of(file) for file in files]
     symbol = options.symbol or _symbol_of(files[0])
+    market = _one_market(files, layouts, symbol)
+    assumed = () if market or options.venue else (_TAKEN_FOR_SPOT,)
     on = _grid_of(files, layouts, options)
 
     def session_of(day: date) -> Session:
         return Session(
             instrument=Instrument(
                 symbol,
-                options.venue or "binance",
+                options.venue or VENUES[market or "spot"],
                 grid.as_decimal(on.tick_step),
                 grid.as_decimal(on.lot_step),
                 currency=quote_currency(symbol),
@@ -88,7 +113,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
             files=files,
             by_order=False,
             truth_levels=0,
-            assumptions=(*on.assumptions, *ASSUMPTIONS),
+            assumptions=(*assumed, *on.assumptions, *ASSUMPTIONS),
         )
 
     yield from sessions(_pieces(files, layouts, on), files[0], options, session_of, OrdersAlone)
@@ -110,10 +135,31 @@ def _check_checksum(file: str) -> None:
 
 def _symbol_of(file: str) -> str:
     """The symbol in a file's name, as in BTCUSDT-trades-2024-08-08.zip. UsageError without one."""
-    name = Path(file).name.partition("-")[0].partition("_")[0].partition(".")[0]
-    if not name.isalnum() or not name.isupper():
+    match = _SYMBOL.match(Path(file).name)
+    if match is None:
         raise UsageError(f"the name of {file} does not begin with a symbol: say it")
-    return name
+    return match[0]
+
+
+def _one_market(files: tuple[str, ...], layouts: list[_Layout], symbol: str) -> Market | None:
+    """The market of all files. UsageError where they are of several."""
+    found: set[Market | None] = {
+        _market_of(file, layout, symbol) for file, layout in zip(files, layouts, strict=True)
+    }
+    if len(found) > 1:
+        said = ", ".join(sorted("not told" if each is None else VENUES[each] for each in found))
+        raise UsageError(f"the files are of several markets, {said}: give those of one")
+    return found.pop()
+
+
+def _market_of(file: str, layout: _Layout, symbol: str) -> Market | None:
+    """The market of a file; None where neither symbol, columns nor name tell."""
+    if is_coin_margined(symbol):
+        return "cm"
+    if layout.market is not None:
+        return layout.market
+    parts = re.split(r"[-_.]", Path(file).name.lower())
+    return next((_MARKET_PARTS[part] for part in parts if part in _MARKET_PARTS), None)
 
 
 def _layout_of(file: str) -> _Layout:
@@ -130,7 +176,16 @@ def _layout_of(file: str) -> _Layout:
     maker = truth[0]
     time = header[4] if maker == 5 else header[5]
     return _Layout(
-        header, header[0], header[1], header[2], time, header[maker], True, aggregated=maker == 6
+        header,
+        header[0],
+        header[1],
+        header[2],
+        time,
+        header[maker],
+        True,
+        aggregated=maker == 6,
+        # Spot rows end with one truth value more: whether the trade was the best match.
+        market="spot" if len(truth) > 1 else "um",
     )
 
 
@@ -148,7 +203,15 @@ def _named_layout(file: str, fields: list[str]) -> _Layout:
         raise DataError(file, 1, f"no column that says {', '.join(missing)}")
     says_maker = found["maker"] is not None
     return _Layout(
-        None, number, price, size, time, side, says_maker, aggregated="aggtradeid" in plain
+        None,
+        number,
+        price,
+        size,
+        time,
+        side,
+        says_maker,
+        aggregated="aggtradeid" in plain,
+        market=next((told for name, told in _MARKET_COLUMNS.items() if name in plain), None),
     )
 
 
@@ -166,7 +229,7 @@ def _grid_of(files: tuple[str, ...], layouts: list[_Layout], options: Options) -
 def _pieces(files: tuple[str, ...], layouts: list[_Layout], on: grid.Grid) -> Iterator[Piece]:
     held = no_trades()
     last_id, last_ns = -1, 0
-    for file, layout in zip(files, layouts, strict=True):
+    for number, (file, layout) in enumerate(zip(files, layouts, strict=True)):
         unit = 0
         for first_row, block in read_csv(file, _columns_of(layout), header=layout.header):
             if not len(block[layout.time]):
@@ -176,12 +239,13 @@ def _pieces(files: tuple[str, ...], layouts: list[_Layout], on: grid.Grid) -> It
             n_missing = _check_order(file, trades, last_id, last_ns)
             last_id, last_ns = int(trades.trade_id[-1]), int(trades.time_ns[-1])
             is_trade = (trades.lots > 0) & (trades.tick > 0)
+            trades = trades._replace(row=in_file(number, trades.row))
             orders = as_orders(joined(held, trades.part(is_trade)), layout.aggregated)
             # The last order may go on in the next block: it is held as one trade.
             held = orders.part(slice(-1, None))
             pieces = messages_by_day(orders.part(slice(0, -1))) or [Piece(np.zeros(0, FEED_DTYPE))]
             pieces[0].dropped = +Counter({"trade without price or size": int((~is_trade).sum())})
-            pieces[0].repaired = +Counter({"trade id missing in the feed": n_missing})
+            pieces[0].noticed = +Counter({"trade id missing in the feed": n_missing})
             yield from pieces
     yield from messages_by_day(held)
 

@@ -8,10 +8,11 @@ reply of a depth snapshot), for spot, USD-M and COIN-M; knows nothing of books.
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mtsim.engine.units import MAX_TICK
 from mtsim.errors import DataError, UsageError
@@ -24,11 +25,20 @@ MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
 
 _LONGEST_LINE = 1 << 26
 
+Market = Literal["spot", "um", "cm"]
+"""Spot, USD-M or COIN-M futures, as in the paths of Binance's archive."""
+
+VENUES: dict[Market, str] = {"spot": "binance", "um": "binance-um", "cm": "binance-cm"}
+"""What the markets are called as venues: a symbol of one is not that symbol of another."""
+
+_COIN_MARGINED = re.compile(r"[A-Z0-9]+USD_(PERP|\d{6})")
+
 
 class Survey(NamedTuple):
     """What a first look over some recordings finds."""
 
     symbol: str
+    market: Market
     grid: grid.Grid
     snapshots: int
     trade_event: str
@@ -178,6 +188,18 @@ def quote_currency(symbol: str) -> str:
     return symbol
 
 
+def is_coin_margined(symbol: str) -> bool:
+    """Whether a symbol is one of the COIN-M futures, as BTCUSD_PERP or BTCUSD_240927."""
+    return _COIN_MARGINED.fullmatch(symbol) is not None
+
+
+def _market_of(message: dict[str, Any]) -> Market:
+    """The market of a depth update: futures tell the update before it, COIN-M ones their pair."""
+    if "pu" not in message:
+        return "spot"
+    return "cm" if "ps" in message or is_coin_margined(message["s"]) else "um"
+
+
 def lines(file: str, passing_over: bytes | None = None) -> Iterator[tuple[int, dict[str, Any]]]:
     """The number of each line and its message. Lines with the bytes `passing_over` are not read."""
     with open_binary(file) as stream:
@@ -216,8 +238,10 @@ _DECODER = json.JSONDecoder(parse_constant=_refuse)
 
 
 def survey(files: tuple[str, ...], options: Options) -> Survey:
-    """Look over the files. DataError for what is none of ours, UsageError for several symbols."""
+    """Look over the files. DataError for what is none of ours, UsageError for several symbols or
+    markets."""
     symbols: set[str] = set()
+    markets: set[Market] = set()
     events: Counter[str] = Counter()
     prices, sizes = grid.Divisor(), grid.Divisor()
     nameless: tuple[str, int] | None = None
@@ -235,6 +259,8 @@ def survey(files: tuple[str, ...], options: Options) -> Survey:
                     if options.symbol not in (None, name):
                         continue
                 events[event] += 1
+                if event == "depthUpdate":
+                    markets.add(_market_of(message))
                 numbers = _numbers_of(event, message)
                 if numbers:
                     texts = list(zip(*numbers, strict=True))
@@ -248,8 +274,13 @@ def survey(files: tuple[str, ...], options: Options) -> Survey:
         raise DataError(files[0], None, f"no message of {options.symbol or 'any symbol'} in it")
     if options.symbol is None and len(symbols) > 1:
         raise UsageError(f"the files hold {len(symbols)} symbols, say one: {sorted(symbols)[:20]}")
+    if len(markets) > 1:
+        named = ", ".join(VENUES[market] for market in sorted(markets))
+        raise UsageError(f"the files are of several markets, {named}: give those of one")
     return Survey(
         options.symbol or symbols.pop(),
+        # Without a depth update there is no book, whatever the market.
+        markets.pop() if markets else "spot",
         grid.grid_of(options, prices.value, sizes.value),
         events["snapshot"],
         "trade" if events["trade"] else "aggTrade",

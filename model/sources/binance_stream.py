@@ -1,6 +1,7 @@
 """Recorded Binance websocket lines, rebuilt into books: trades, depth updates and snapshots.
 
-The local time of a line is not looked at: recorders' clocks run apart from the exchange's.
+The local time of a line is not looked at: recorders' clocks run apart from the exchange's. What the
+messages look like tells the market, and so the venue: `binance`, `binance-um` or `binance-cm`.
 
 **The book.** Depth updates continue a snapshot by their ids: spot ones where the first id `U` is
 the last id before plus one, futures ones where `pu` is it. A gap in them is counted, and nothing is
@@ -31,9 +32,10 @@ from typing import Any
 
 from mtsim.errors import DataError
 from mtsim.model.sources import grid
-from mtsim.model.sources.base import Instrument, Options, Session, Source
+from mtsim.model.sources.base import Instrument, Options, Session, Source, in_file
 from mtsim.model.sources.binance_lines import (
     MALFORMED,
+    VENUES,
     Quote,
     Reader,
     Snapshot,
@@ -65,7 +67,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
         return Session(
             instrument=Instrument(
                 found.symbol,
-                options.venue or "binance",
+                options.venue or VENUES[found.market],
                 grid.as_decimal(found.grid.tick_step),
                 grid.as_decimal(found.grid.lot_step),
                 currency=quote_currency(found.symbol),
@@ -114,10 +116,10 @@ class _Recording:
         self._out = LevelPieces(_SNAPSHOT_LEVELS if self._uses_snapshots else 1)
 
     def pieces(self) -> Iterator[Piece]:
-        for file in self._files:
+        for number, file in enumerate(self._files):
             for row, message in lines(file):
                 try:
-                    self._take(row, message)
+                    self._take(in_file(number, row), message)
                 except MALFORMED as error:
                     raise DataError(file, row, f"no message of this feed: {error!r}") from None
                 yield from self._out.take()
@@ -154,7 +156,7 @@ class _Recording:
             self._out.dropped["trade that was read before"] += 1
             return
         if missing:
-            self._out.repaired["trade id missing in the feed"] += missing
+            self._out.noticed["trade id missing in the feed"] += missing
         if self._last_trade is not None and trade.time_ns < self._last_trade.time_ns:
             raise ValueError("a trade is earlier than the one before it")
         self._last_trade = trade
@@ -193,7 +195,7 @@ class _Recording:
                 self._out.dropped["depth update while the book is not known"] += 1
             self._try_to_open()
         elif not update.follows(held):
-            self._out.repaired["gap in the ids of depth updates"] += 1
+            self._out.noticed["gap in the ids of depth updates"] += 1
             self._send_held()
             self._held = None
             self._out.dropped["best quote with no book to hold it against"] += len(self._quotes)
@@ -272,7 +274,7 @@ class _Recording:
                 last = None
             if last is None:
                 if trade.time_ns < self._out.now_ns:
-                    self._out.repaired[
+                    self._out.noticed[
                         "trade later than the depth update that has it, moved there"
                     ] += 1
                 self._out.begin(trade.time_ns)

@@ -46,7 +46,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
             assumptions=(*on.assumptions, *ASSUMPTIONS, *_ASSUMPTIONS),
         )
 
-    pieces = level_tables.pieces(tables, on)
+    pieces = level_tables.pieces(tables, on, files)
     yield from sessions(pieces, files[0], options, session_of, Ladder)
 
 

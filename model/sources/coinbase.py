@@ -16,7 +16,7 @@ import numpy as np
 
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import coinbase_feed, grid, level_tables
-from mtsim.model.sources.base import Instrument, Options, Session, Source
+from mtsim.model.sources.base import Instrument, Options, Session, Source, in_file
 from mtsim.model.sources.day_source import sessions
 from mtsim.model.sources.files import open_binary
 from mtsim.model.sources.levels import ASSUMPTIONS, L2_DTYPE, Ladder
@@ -47,10 +47,13 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
         snapshots = [file for file, columns in tables if columns.time is None]
         if not snapshots:
             raise DataError(files[0], None, "no snapshot is given, so no book", "Give it, too")
-        parts = [part for file in snapshots for part in level_tables.levels_of(file, _SNAPSHOT, on)]
-        opening = np.concatenate([np.zeros(0, L2_DTYPE), *parts])
+        opening = np.zeros(0, L2_DTYPE)
+        for file in snapshots:
+            for part in level_tables.levels_of(file, _SNAPSHOT, on):
+                part["row"] = in_file(files.index(file), part["row"])
+                opening = np.concatenate([opening, part])
         updates = [table for table in tables if table[1].time is not None]
-        pieces = level_tables.pieces(updates, on, opening)
+        pieces = level_tables.pieces(updates, on, files, opening)
         assumptions = _ASSUMPTIONS
 
     def session_of(day: date) -> Session:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from mtsim.engine.units import MAX_TICK
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import grid
-from mtsim.model.sources.base import Options
+from mtsim.model.sources.base import Options, in_file
 from mtsim.model.sources.day_source import Piece
 from mtsim.model.sources.files import open_binary
 from mtsim.model.sources.level_pieces import LevelPieces, Levels
@@ -83,10 +83,10 @@ class Feed:
 
     def pieces(self) -> Iterator[Piece]:
         """The recordings, read one after the other. DataError where there is no snapshot."""
-        for file in self._files:
+        for number, file in enumerate(self._files):
             for row, message in _messages(file):
                 try:
-                    self._take(row, message)
+                    self._take(in_file(number, row), message)
                 except _MALFORMED as error:
                     raise DataError(file, row, f"no message of this feed: {error}") from None
                 yield from self._out.take()

@@ -48,7 +48,7 @@ class Piece:
     """The snapshots among the rows, in order; the maker knows where, not their `after`."""
     used: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
-    repaired: Counter[str] = field(default_factory=Counter)
+    noticed: Counter[str] = field(default_factory=Counter)
 
 
 class DaySource:
@@ -96,7 +96,7 @@ class DaySource:
         self.counts.used += piece.used
         self.counts.read += piece.used + piece.dropped.total()
         self.counts.dropped += piece.dropped
-        self.counts.repaired += piece.repaired
+        self.counts.noticed += piece.noticed
 
 
 class _Days:
@@ -131,7 +131,7 @@ def _joined(pieces: Iterator[Piece]) -> Iterator[Piece]:
     for piece in pieces:
         piece.used += counted.used
         piece.dropped += counted.dropped
-        piece.repaired += counted.repaired
+        piece.noticed += counted.noticed
         counted = Piece(np.zeros(0))
         if len(piece.rows):
             begun = True

@@ -30,7 +30,7 @@ class LevelPieces:
         """The time of what is added, from the epoch; 0 before the first `begin`."""
         self.used = 0
         self.dropped: Counter[str] = Counter()
-        self.repaired: Counter[str] = Counter()
+        self.noticed: Counter[str] = Counter()
         self._truth_levels = truth_levels
         self._flat: list[int] = []  # Six numbers a row.
         self._truth: list[tuple[int, list[list[int]], list[list[int]]]] = []
@@ -54,12 +54,12 @@ class LevelPieces:
             if tick <= MAX_TICK:
                 flat += (now, row, lots, tick, 0, _LEVEL)
             else:
-                self.repaired[_OUT_OF_RANGE] += 1
+                self.noticed[_OUT_OF_RANGE] += 1
         for tick, lots in asks:
             if tick <= MAX_TICK:
                 flat += (now, row, lots, tick, 1, _LEVEL)
             else:
-                self.repaired[_OUT_OF_RANGE] += 1
+                self.noticed[_OUT_OF_RANGE] += 1
 
     def add_truth(self, row: int, best: tuple[Levels, Levels]) -> None:
         """Add a MARK with the best bids and asks of a snapshot, as many as there are and count."""
@@ -87,6 +87,6 @@ class LevelPieces:
             row, ticks, lots = zip(*self._truth, strict=True)
             after = np.zeros(len(row), np.int64)
             truth = Truth(after, np.array(row), np.array(ticks, np.int32), np.array(lots))
-        self._done.append(Piece(rows, truth, self.used, +self.dropped, +self.repaired))
+        self._done.append(Piece(rows, truth, self.used, +self.dropped, +self.noticed))
         self._flat, self._truth, self.used = [], [], 0
-        self.dropped, self.repaired = Counter(), Counter()
+        self.dropped, self.noticed = Counter(), Counter()

@@ -15,7 +15,7 @@ import numpy as np
 from mtsim.engine.units import MAX_TICK
 from mtsim.errors import DataError
 from mtsim.model.sources import grid
-from mtsim.model.sources.base import Options
+from mtsim.model.sources.base import Options, in_file, place
 from mtsim.model.sources.day_source import Piece, cut_by_day
 from mtsim.model.sources.files import Kind, read_csv
 from mtsim.model.sources.levels import L2_DTYPE, What, with_syncs
@@ -100,22 +100,27 @@ def levels_of(file: str, columns: Columns, on: grid.Grid) -> Iterator[np.ndarray
 
 
 def pieces(
-    tables: list[tuple[str, Columns]], on: grid.Grid, opening: np.ndarray | None = None
+    tables: list[tuple[str, Columns]],
+    on: grid.Grid,
+    files: tuple[str, ...],
+    opening: np.ndarray | None = None,
 ) -> Iterator[Piece]:
     """The tables, read one after the other, as a feed that opens with these levels.
 
-    Without, it opens with the rows of the first time. DataError where time goes back.
+    Without, it opens with the rows of the first time. `files` are those of the session.
+    DataError where time goes back.
     """
     held = np.zeros(0, L2_DTYPE)
     for file, columns in tables:
         for block in levels_of(file, columns, on):
+            block["row"] = in_file(files.index(file), block["row"])
             rows = np.concatenate([held, block])
             if not len(rows):
                 continue
             back = np.diff(rows["time_ns"]) < 0
             if back.any():
-                row = int(rows["row"][1:][np.argmax(back)])
-                raise DataError(file, row, "the time is before that of the row before")
+                where = place(files, rows["row"][1:][np.argmax(back)])
+                raise DataError(*where, "the time is before that of the row before")
             if opening is not None and len(opening):
                 yield _opened(opening, rows)
                 opening = opening[:0]

@@ -6,7 +6,8 @@ shows is what the book is held against, so it proves our part, not the vendor's.
 
 Rows happen at the exchange's `timestamp`, which must not go back within files of one kind; where
 kinds meet at one time, trades come first, for a trade is what changes the book. Numbers may be
-missing where a side has fewer levels.
+missing where a side has fewer levels. A venue is called as Tardis calls it, but for Binance's
+futures, which have the names that they have in recordings and archives of Binance's own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +24,16 @@ import numpy as np
 from mtsim.engine.units import MAX_TICK
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import grid, levels, takers
-from mtsim.model.sources.base import FEED_DTYPE, Instrument, Options, Session, Source, Truth
-from mtsim.model.sources.binance_lines import quote_currency
+from mtsim.model.sources.base import (
+    FEED_DTYPE,
+    Instrument,
+    Options,
+    Session,
+    Source,
+    Truth,
+    in_file,
+)
+from mtsim.model.sources.binance_lines import VENUES, quote_currency
 from mtsim.model.sources.day_source import DAY_NS, Piece, sessions
 from mtsim.model.sources.files import Kind, open_binary, read_csv
 from mtsim.model.sources.levels import L2_DTYPE, Ladder, What
@@ -31,6 +41,7 @@ from mtsim.model.sources.levels import L2_DTYPE, Ladder, What
 _FIRST_LINE_BYTES = 1 << 16
 _NEVER = 2**62
 _LEVEL = re.compile(r"(bids|asks)\[(\d+)\]\.price")
+_VENUES = {"binance-futures": VENUES["um"], "binance-delivery": VENUES["cm"]}
 _ASSUMPTIONS = (
     "The book has the levels that the files show, and what leaves their window is cancelled.",
     "Of rows at one time, trades come first.",
@@ -41,6 +52,8 @@ class _File(NamedTuple):
     """A file, and the names of its price and amount columns: of trades, or of bids and asks."""
 
     path: str
+    number: int
+    """Its place among the files of the session."""
     levels: int
     """0: trades."""
     prices: tuple[tuple[str, ...], ...]
@@ -48,13 +61,20 @@ class _File(NamedTuple):
 
 
 def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
-    """A session for each UTC day of one instrument. Of quotes and snapshots give one kind."""
-    kinds = [_kind_of(file) for file in files]
+    """A session for each UTC day of one instrument.
+
+    Of quotes and snapshots, which are two views of one book, those with the most levels are read.
+    """
+    levels_of = [_kind_of(file, 0).levels for file in files]
+    depth = max(levels_of)
+    unread = [file for file, n in zip(files, levels_of, strict=True) if n not in (0, depth)]
+    files = tuple(file for file in files if file not in unread)
+    kinds = [_kind_of(file, number) for number, file in enumerate(files)]
     trades = [file for file in kinds if not file.levels]
     books = [file for file in kinds if file.levels]
-    depth = max((file.levels for file in books), default=0)
-    if any(file.levels != depth for file in books):
-        raise UsageError("quotes and snapshots are two books: give one of them with the trades")
+    passed_over = tuple(
+        f"{Path(file).name} is not read: other files show more of the book." for file in unread
+    )
     symbol, venue = _names_of(files[0])
     symbol = options.symbol or symbol
     on = _grid_of(kinds, _Reader(symbol, options), options)
@@ -64,7 +84,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
         return Session(
             instrument=Instrument(
                 symbol,
-                options.venue or venue,
+                options.venue or _VENUES.get(venue, venue),
                 grid.as_decimal(on.tick_step),
                 grid.as_decimal(on.lot_step),
                 currency=quote_currency(symbol),
@@ -74,7 +94,7 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
             files=files,
             by_order=False,
             truth_levels=depth,
-            assumptions=(*on.assumptions, *assumed),
+            assumptions=(*passed_over, *on.assumptions, *assumed),
         )
 
     read = _Reader(symbol, options)
@@ -87,14 +107,15 @@ def open_sessions(files: tuple[str, ...], options: Options) -> Iterator[Source]:
         yield from sessions(pieces, files[0], options, session_of, takers.OrdersAlone)
 
 
-def _kind_of(path: str) -> _File:
+def _kind_of(path: str, number: int) -> _File:
     with open_binary(path) as stream:
         line = stream.readline(_FIRST_LINE_BYTES).decode("utf-8", "replace").strip()
     names = line.split(",")
     if {"symbol", "timestamp", "side", "price", "amount"} <= set(names):
-        return _File(path, 0, (("price",),), (("amount",),))
+        return _File(path, number, 0, (("price",),), (("amount",),))
     if {"symbol", "timestamp", "bid_price", "bid_amount", "ask_price", "ask_amount"} <= set(names):
-        return _File(path, 1, (("bid_price",), ("ask_price",)), (("bid_amount",), ("ask_amount",)))
+        prices, amounts = ((("bid_price",), ("ask_price",)), (("bid_amount",), ("ask_amount",)))
+        return _File(path, number, 1, prices, amounts)
     found = {match[0] for name in names if (match := _LEVEL.fullmatch(name))}
     depth = len(found) // 2
     prices, amounts = (
@@ -106,7 +127,7 @@ def _kind_of(path: str) -> _File:
         raise DataError(
             path, 1, "its header is none of Tardis trades, quotes or book_snapshot", line[:100]
         )
-    return _File(path, depth, prices, amounts)
+    return _File(path, number, depth, prices, amounts)
 
 
 def _names_of(path: str) -> tuple[str, str]:
@@ -191,7 +212,7 @@ def _trades(files: list[_File], read: _Reader, on: grid.Grid) -> Iterator[takers
         read.dropped["trade without side, price or amount"] += int((~is_trade).sum())
         n_new = int(is_trade.sum())
         new = takers.Trades(
-            row[is_trade],
+            in_file(file.number, row[is_trade]),
             block["timestamp"][is_trade] * 1000,
             n_read + np.arange(n_new),
             sells[is_trade].astype(np.int64),
@@ -271,6 +292,7 @@ def _books(files: list[_File], read: _Reader, on: grid.Grid) -> Iterator[_Rows]:
                 tick[:, side, n] = _steps(file, row, block[price], price, on)
                 lots[:, side, n] = _steps(file, row, block[amount], amount, on)
         rows = np.zeros((len(row), 2 * file.levels + 3), L2_DTYPE)
+        row = in_file(file.number, row)
         rows["time_ns"], rows["row"] = block["timestamp"][:, None] * 1000, row[:, None]
         rows["what"][:, 0] = What.CLEAR
         rows["what"][:, 1:-2] = What.LEVEL

@@ -11,7 +11,7 @@ from mtsim.cli.app import run
 from mtsim.engine.messages import Kind
 from mtsim.model.export import export_lobster
 from mtsim.model.ingest import import_session
-from mtsim.model.sources.catalogue import KINDS, feeds, kind_of
+from mtsim.model.sources.catalogue import KINDS, Feed, feeds, kind_of
 from mtsim.model.store import Store
 from tests.model.generated_feed import made_up
 
@@ -337,14 +337,14 @@ class TestCatalogue:
 
     def test_files_that_are_given_are_one_feed_in_their_order(self):
         files = [Path("b"), Path("a")]
-        assert feeds(KINDS["binance-stream"], files) == [("b", "a")]
+        assert feeds(KINDS["binance-stream"], files) == [Feed(("b", "a"), found=False)]
 
     def test_recordings_of_one_name_continue_one_another(self, tmp_path):
         names = ("x_20240102.gz", "x_20240101.gz", "x_20240109.gz", "y_20240101.gz", "notes.txt")
         for name in names:
             (tmp_path / name).write_text("")
         found = [
-            [Path(file).name for file in feed]
+            [Path(file).name for file in feed.files]
             for feed in feeds(KINDS["binance-stream"], [tmp_path])
         ]
         assert found == [["x_20240101.gz", "x_20240102.gz"], ["x_20240109.gz"], ["y_20240101.gz"]]
@@ -367,7 +367,7 @@ class TestCatalogue:
         ]
         for name in (*names, *others):
             (tmp_path / name).write_text("")
-        groups = feeds(KINDS[kind], [tmp_path])
+        groups = [feed.files for feed in feeds(KINDS[kind], [tmp_path])]
         assert tuple(str(tmp_path / name) for name in names) in groups
         assert len(groups) > 1
 
@@ -375,7 +375,7 @@ class TestCatalogue:
         for name in ("a.mbo.csv.zst", "a.mbo.dbn.zst", "b.mbo.csv"):
             (tmp_path / name).write_text("")
         found = feeds(KINDS["databento"], [tmp_path])
-        names = [[Path(file).name for file in feed] for feed in found]
+        names = [[Path(file).name for file in feed.files] for feed in found]
         assert names == [["a.mbo.dbn.zst"], ["b.mbo.csv"]]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from mtsim.engine.batch import Books
 from mtsim.engine.messages import Kind, Reject, TimeInForce
-from mtsim.model.sources.base import Source, Truth
+from mtsim.model.sources.base import Source, Truth, place
 
 
 @dataclass
@@ -48,7 +48,7 @@ def replay(source: Source, *, every: int = 1, levels: int | None = None) -> Repl
             assert batch.truth is not None
             after = int(batch.truth.after[k])
             _execute(done, batch.feed["message"][start:after])
-            _compare(done, batch.truth, k, levels)
+            _compare(done, source, batch.truth, k, levels)
             start = after
         _execute(done, batch.feed["message"][start:])
         seen += 0 if batch.truth is None else len(batch.truth.after)
@@ -73,7 +73,7 @@ def _execute(done: Replay, messages: np.ndarray) -> None:
         done.rejects[f"{Kind(message['kind']).name} {Reject(result['reject']).name}"] += 1
 
 
-def _compare(done: Replay, truth: Truth, k: int, levels: int) -> None:
+def _compare(done: Replay, source: Source, truth: Truth, k: int, levels: int) -> None:
     ticks, lots = (array[0] for array in done.books.depth(levels))
     tick_there, lots_there = truth.tick[k, :, :levels], truth.lots[k, :, :levels]
     # Where a side has no level, its price means nothing.
@@ -82,8 +82,9 @@ def _compare(done: Replay, truth: Truth, k: int, levels: int) -> None:
     done.equal += bool(equal.all())
     if not equal.all() and not done.first_difference:
         side, level = np.argwhere(~equal)[0].tolist()
+        file, row = place(source.session.files, truth.row[k])
         done.first_difference = (
-            f"snapshot {done.compared} at row {truth.row[k]}, {('bid', 'ask')[side]} {level + 1}: "
+            f"snapshot {done.compared} at row {row} of {file}, {('bid', 'ask')[side]} {level + 1}: "
             f"the book has {lots[side, level]} at {ticks[side, level]}, "
             f"the feed {lots_there[side, level]} at {tick_there[side, level]}"
         )

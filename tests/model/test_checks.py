@@ -11,7 +11,7 @@ from mtsim.errors import DataError
 from mtsim.model.check_rules import RULES, refusal
 from mtsim.model.execution import Execution
 from mtsim.model.ingest import import_session
-from mtsim.model.sources.base import OWN_IDS, Truth
+from mtsim.model.sources.base import OWN_IDS, Truth, in_file, place
 from mtsim.model.store import Store
 from tests.model.generated_feed import made_up, made_up_feed
 
@@ -401,13 +401,31 @@ def test_a_refusal_names_file_row_rule_and_whatever_else_is_broken(verdicts, tmp
     assert "Also broken: snapshot-order, " in str(error)
 
 
-def test_the_row_of_a_snapshot_is_one_of_the_last_file(verdicts, tmp_path):
-    def swap(feed, truth):
-        return feed, truth._replace(tick=truth.tick[:, ::-1], lots=truth.lots[:, ::-1])
+def test_a_finding_names_the_file_that_its_row_is_of(verdicts):
+    """Messages in two files, their books in a third: each offence is in its own."""
 
-    found = verdicts(swap, files=("orders.csv", "books.csv"))
-    assert found["snapshot-sides"].file == "books.csv"
-    assert found["rejects"].file == "orders.csv"
+    def split(feed, truth):
+        feed["row"] = np.where(
+            feed["row"] <= 1000, feed["row"], in_file(1, np.maximum(feed["row"] - 1000, 1))
+        )
+        feed["time_ns"][2500] = 0
+        ticks = truth.tick.copy()
+        ticks[300] = ticks[300, ::-1]
+        return feed, truth._replace(row=in_file(2, truth.row), tick=ticks)
+
+    found = verdicts(split, files=("one.csv", "two.csv", "books.csv"))
+    assert (found["time-order"].file, found["time-order"].row) == ("two.csv", 1501)
+    row = 81 + 300
+    assert (found["snapshot-sides"].file, found["snapshot-sides"].row) == ("books.csv", row)
+    assert found["gaps"].file == "one.csv"
+
+
+def test_rows_of_any_file_are_told_apart():
+    files = ("a", "b", "c")
+    for number, row in ((0, 1), (1, 1), (2, (1 << 40) - 1)):
+        assert place(files, in_file(number, row)) == (files[number], row)
+    rows = in_file(2, np.array([5, 7]))
+    assert [place(files, row) for row in rows] == [("c", 5), ("c", 7)]
 
 
 def test_what_breaks_a_check_is_not_stored_unless_it_is_kept(tmp_path):

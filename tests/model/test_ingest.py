@@ -75,12 +75,14 @@ def test_the_manifest_says_what_the_source_said(tmp_path, store):
     source.counts.dropped["hidden"] = 7
     source.counts.read = 7
     source.counts.repaired["level_entered"] = 2
+    source.counts.noticed["id missing"] = 3
     manifest = import_session(source, store).manifest
     assert manifest["counts"] == {
         "read": 387,
         "used": 380,
         "dropped": {"hidden": 7},
         "repaired": {"level_entered": 2},
+        "noticed": {"id missing": 3},
     }
     assert manifest["instrument"] == {
         "symbol": "MADE",
@@ -96,6 +98,14 @@ def test_the_manifest_says_what_the_source_said(tmp_path, store):
     agreement = manifest["agreement"]
     assert agreement["snapshots"] == agreement["touch_equal"] == 60
     assert agreement["compared"] == agreement["equal"] == 60
+
+
+def test_a_record_that_is_neither_used_nor_dropped_is_our_mistake(tmp_path, store):
+    source = made_up(tmp_path / "f", n=300)
+    source.counts.read = 1
+    with pytest.raises(AssertionError, match="used or dropped"):
+        import_session(source, store)
+    assert store.sessions() == []
 
 
 def test_a_manifest_knows_no_place_and_no_time(tmp_path, file):

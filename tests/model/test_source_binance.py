@@ -18,7 +18,7 @@ from mtsim.engine.messages import Kind, TimeInForce
 from mtsim.engine.units import MAX_LOTS
 from mtsim.errors import DataError, MissingError, UsageError
 from mtsim.model.sources import files as files_module
-from mtsim.model.sources.base import OWN_IDS, Options
+from mtsim.model.sources.base import OWN_IDS, Options, place
 from mtsim.model.sources.binance import open_sessions
 
 START_MS = 1_723_075_200_000  # 2024-08-08 00:00 UTC
@@ -107,7 +107,7 @@ def test_trades_of_one_taker_are_one_order(tmp_path, layout, header, unit, words
 
     assert orders(feed) == ORDERS
     assert source.counts.used == len(TRADES)
-    assert source.counts.repaired == {"trade id missing in the feed": 2}
+    assert source.counts.noticed == {"trade id missing in the feed": 2}
     first = 2 if header else 1
     assert feed["row"].tolist() == [first + n for n in (0, 3, 4, 5, 6)]
 
@@ -241,6 +241,75 @@ def test_other_tables_of_trades_are_read_by_their_header(tmp_path):
     file = written(tmp_path, f"tradeId,timestamp,price,quantity,side\n{rows}".encode())
 
     assert orders(all_of((file,), GRID)[0][1]) == ORDERS
+
+
+COIN_HEADER = "id,price,qty,base_qty,time,is_buyer_maker\n"
+
+
+@pytest.mark.parametrize(
+    ("venue", "name", "layout", "header"),
+    [
+        ("binance", "BTCUSDT-trades-2024-08-08.csv", SPOT, ""),
+        ("binance", "BTCUSDT-um-trades.csv", SPOT, ""),
+        ("binance", "BTCUSDT-aggTrades-2024-08-08.csv", SPOT_AGGREGATED, ""),
+        ("binance-um", "BTCUSDT-trades-2024-08-08.csv", FUTURES, ""),
+        ("binance-um", "BTCUSDT-trades-2024-08-08.csv", FUTURES, FUTURES_HEADER),
+        ("binance-um", "BTCUSDT_240927-trades-2024-08-08.csv", FUTURES, FUTURES_HEADER),
+        ("binance-um", "BTCUSDT-aggTrades-2024-08-08.csv", FUTURES_AGGREGATED, AGGREGATED_HEADER),
+        ("binance-cm", "BTCUSD_PERP-trades-2024-08-08.csv", FUTURES, ""),
+        ("binance-cm", "BTCUSD_240927-aggTrades-2024.csv", FUTURES_AGGREGATED, AGGREGATED_HEADER),
+        ("binance-cm", "BTCUSD-trades-2024-08-08.csv", FUTURES, COIN_HEADER),
+    ],
+)
+def test_symbol_and_columns_tell_the_market(tmp_path, venue, name, layout, header):
+    """A name that says otherwise is not asked."""
+    file = written(tmp_path, csv(layout=layout, header=header), name)
+
+    session = next(open_sessions((file,), Options())).session
+
+    assert session.instrument.venue == venue
+    assert session.instrument.symbol == name.partition("-")[0]
+    assert not any("market" in each for each in session.assumptions)
+
+
+@pytest.mark.parametrize(
+    ("venue", "name", "is_stated"),
+    [
+        ("binance", "TRXUSDT_2025-03-04_trades.csv", True),
+        ("binance", "TRXUSDT_spot_2025-03-04_trade_stream.csv", False),
+        ("binance-um", "TRXUSDT_usdm_2025-03-04_trade_stream.csv", False),
+        ("binance-cm", "TRXUSD_PERP_2025-03-04_trade_stream.csv", False),
+    ],
+)
+def test_where_columns_do_not_tell_the_market_the_name_may(tmp_path, venue, name, is_stated):
+    text = f"tradeId,timestamp,price,quantity,side\n1,{START_MS},100,1,buy\n"
+    file = written(tmp_path, text.encode(), name)
+
+    session = next(open_sessions((file,), Options())).session
+    said = next(open_sessions((file,), Options(venue="elsewhere"))).session
+
+    assert session.instrument.venue == venue
+    assert any("market is spot" in each for each in session.assumptions) == is_stated
+    assert said.instrument.venue == "elsewhere"
+    assert not any("market is spot" in each for each in said.assumptions)
+
+
+def test_files_of_two_markets_are_not_one_feed(tmp_path):
+    files = (
+        written(tmp_path, csv(TRADES[:3])),
+        written(tmp_path, csv(TRADES[3:], FUTURES), "BTCUSDT-trades-2024-08-09.csv"),
+    )
+    with pytest.raises(UsageError, match="binance, binance-um"):
+        next(open_sessions(files, Options()))
+
+
+def test_a_row_says_which_file_it_is_of(tmp_path):
+    files = (written(tmp_path, csv(TRADES[:4])), written(tmp_path, csv(TRADES[4:]), "b.csv"))
+    ((source, feed),) = all_of(files, GRID)
+
+    found = [place(source.session.files, row) for row in feed["row"].tolist()]
+
+    assert found == [(files[0], 1), (files[0], 4), (files[1], 1), (files[1], 2), (files[1], 3)]
 
 
 @pytest.mark.parametrize("packed", ["zip", "gz", "zst"])

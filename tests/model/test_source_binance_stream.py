@@ -16,7 +16,7 @@ from mtsim.engine.events import Origin
 from mtsim.engine.messages import TimeInForce
 from mtsim.errors import DataError, MissingError, UsageError
 from mtsim.model.sources import binance_stream
-from mtsim.model.sources.base import OWN_IDS, Options
+from mtsim.model.sources.base import OWN_IDS, Options, place
 from mtsim.model.sources.binance_stream import open_sessions
 from tests.model.binance_recording import HOUR_MS, MIDNIGHT_MS, Exchange, recorded
 from tests.model.replaying import replay
@@ -222,7 +222,7 @@ def test_a_gap_is_counted_and_the_next_snapshot_puts_the_book_in_place(tmp_path,
     last = max(n for n, line in enumerate(exchange.lines, 1) if "depth@" in line)
     message = json.loads(exchange.lines[last - 1].partition(" ")[2])["data"]
     assert found[max(row for row in found)] == exchange.truth[message["u"]]
-    assert source.counts.repaired["gap in the ids of depth updates"] == 1
+    assert source.counts.noticed["gap in the ids of depth updates"] == 1
     assert not [row for row in found if before < row < gap_end]
 
 
@@ -237,7 +237,7 @@ def test_a_gap_without_a_later_snapshot_ends_the_session(tmp_path):
     feed = read(source)
 
     assert feed["row"].max() <= before
-    assert source.counts.repaired["gap in the ids of depth updates"] == 1
+    assert source.counts.noticed["gap in the ids of depth updates"] == 1
     assert source.counts.dropped["depth update while the book is not known"] > 5
 
 
@@ -340,7 +340,7 @@ def test_missing_trade_ids_are_counted(tmp_path):
 
     done = replay(source)
 
-    assert source.counts.repaired["trade id missing in the feed"] == 1
+    assert source.counts.noticed["trade id missing in the feed"] == 1
     assert done.equal == done.compared
 
 
@@ -608,3 +608,54 @@ def test_the_opening_is_flagged(tmp_path):
     opening = feed["origin"] == Origin.OPENING
     assert 10 < opening.sum() < 40
     assert opening[: opening.sum()].all()
+
+
+@pytest.mark.parametrize(
+    ("symbol", "futures", "venue"),
+    [
+        ("BTCUSDT", False, "binance"),
+        ("BTCUSDT", True, "binance-um"),
+        ("BTCUSDT_240927", True, "binance-um"),
+        ("BTCUSD_PERP", True, "binance-cm"),
+        ("BTCUSD_240927", True, "binance-cm"),
+    ],
+)
+def test_what_updates_look_like_tells_the_market(tmp_path, symbol, futures, venue):
+    """The name of the file says another one."""
+    exchange = recorded(1, futures, symbol=symbol)
+    (file,) = written(tmp_path, exchange, "spot_usdm_cm.log")
+    assert only((file,)).session.instrument.venue == venue
+    assert only((file,), Options(venue="elsewhere")).session.instrument.venue == "elsewhere"
+
+
+def test_the_pair_of_a_symbol_tells_coin_margined_futures(tmp_path):
+    text = recorded(1, futures=True).recording().replace(b'"pu":', b'"ps":"BTCUSD","pu":')
+    assert only(written(tmp_path, text)).session.instrument.venue == "binance-cm"
+
+
+def test_recordings_of_two_markets_are_not_one_feed(tmp_path):
+    files = (
+        *written(tmp_path, recorded(1), "a.log"),
+        *written(tmp_path, recorded(1, futures=True), "b.log"),
+    )
+    with pytest.raises(UsageError, match="binance, binance-um"):
+        only(files)
+
+
+def test_a_row_says_which_file_it_is_of(tmp_path):
+    exchange = recorded(2)
+    lines = exchange.lines
+    cut = len(lines) // 2
+    whole = written(tmp_path, exchange, "whole.log")
+    files = (
+        *written(tmp_path, "".join(lines[:cut]).encode(), "a.log"),
+        *written(tmp_path, "".join(lines[cut:]).encode(), "b.log"),
+    )
+    shown = []
+    for source in (only(whole), only(files)):
+        batches = list(source.batches())
+        rows = [batch.feed["row"] for batch in batches]
+        rows += [batch.truth.row for batch in batches if batch.truth is not None]
+        shown.append([place(source.session.files, row) for row in np.concatenate(rows).tolist()])
+    one, two = shown
+    assert two == [(files[0], row) if row <= cut else (files[1], row - cut) for _, row in one]

@@ -15,7 +15,7 @@ from mtsim.engine.messages import Reject, TimeInForce
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import bitfinex, coinbase
 from mtsim.model.sources import files as files_module
-from mtsim.model.sources.base import Options
+from mtsim.model.sources.base import Options, place
 
 SNAPSHOT = "side,price,size\nbuy,99.5,1.5\nbuy,99,2\nsell,101,0.25\nsell,102,4\n"
 UPDATES = (
@@ -135,7 +135,7 @@ def test_a_match_is_no_cancel(tmp_path):
     assert takers(messages) == [(0, 101, 1)]
     assert len(messages) == 4 + 2
     assert book_of(messages) == ({99: 5}, {101: 2, 102: 5})
-    assert source.counts.repaired == {"level at a price that the engine does not have, left out": 1}
+    assert source.counts.noticed == {"level at a price that the engine does not have, left out": 1}
     assert source.session.date == date(2018, 4, 17)
 
 
@@ -349,7 +349,8 @@ def test_real_recordings_of_coinbase_are_never_crossed(market_data):
     feed = read(source)
     book_of(feed)
     assert source.counts.used == 1 + 18_093 + 256
-    assert list(source.counts.repaired) == [
+    assert not source.counts.repaired
+    assert list(source.counts.noticed) == [
         "level at a price that the engine does not have, left out"
     ]
 
@@ -358,3 +359,43 @@ def test_real_recordings_of_coinbase_are_never_crossed(market_data):
     book_of(read(source))
     assert not source.counts.repaired
     assert source.counts.dropped == {"level at a price that the engine does not have": 23}
+
+
+def files_of_rows(source):
+    """The file and row of every message and snapshot."""
+    feed = np.concatenate([batch.feed for batch in source.batches()])
+    return [place(source.session.files, row) for row in feed["row"].tolist()]
+
+
+def test_a_row_of_levels_says_which_file_it_is_of(tmp_path):
+    names = ("BTC-USD_1.csv", "BTC-USD_2.csv", "BTC-USD_3.csv")
+    lines = UPDATES.splitlines(keepends=True)
+    texts = ("".join(lines[:3]), SNAPSHOT, lines[0] + lines[3])
+    files = tuple(written(tmp_path, text, name) for name, text in zip(names, texts, strict=True))
+    found = set[tuple[str, int]]()
+    for source in coinbase.open_sessions(files, Options()):
+        found.update(files_of_rows(source))
+    # Levels of one time are one state, which is there with the last of them.
+    assert found == {(files[1], 5), (files[0], 3), (files[2], 2)}
+
+
+def test_a_row_of_a_recording_says_which_file_it_is_of(tmp_path):
+    first = FEED + OPENING + update("00:55:01.100", ("buy", "98", "1"))
+    second = FEED + update("00:55:02.100", ("buy", "98", "7"))
+    files = (
+        written(tmp_path, first, "BTC-USD_1.csv"),
+        written(tmp_path, second, "BTC-USD_2.csv"),
+    )
+    found = files_of_rows(only(coinbase, files, Options()))
+    assert set(found[:-1]) <= {(files[0], 2), (files[0], 3)}
+    assert found[-1] == (files[1], 2)
+
+
+def test_time_that_goes_back_names_the_file_of_its_row(tmp_path):
+    files = (
+        written(tmp_path, DEPTH, "ETHUSD_1.csv"),
+        written(tmp_path, DEPTH, "ETHUSD_2.csv"),
+    )
+    with pytest.raises(DataError, match="before that of the row before") as raised:
+        list(only(bitfinex, files, Options()).batches())
+    assert (raised.value.file, raised.value.row) == (files[1], 2)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import zstandard
 
+from mtsim.engine.events import Origin
 from mtsim.engine.messages import TimeInForce
 from mtsim.errors import DataError, UsageError
 from mtsim.model.sources import files as files_module
-from mtsim.model.sources.base import Options
+from mtsim.model.sources.base import Options, place
 from mtsim.model.sources.tardis import open_sessions
 from tests.model.replaying import replay
 
@@ -105,7 +106,7 @@ def test_trades_alone_are_orders_without_a_book(tmp_path):
         (900, 0, 199, 4),
     ]
     session = source.session
-    assert (session.instrument.symbol, session.instrument.venue) == ("BTCUSDT", "binance-futures")
+    assert (session.instrument.symbol, session.instrument.venue) == ("BTCUSDT", "binance-um")
     assert (session.instrument.tick_size, session.date) == (Decimal("0.5"), date(2020, 2, 22))
     assert (session.by_order, session.truth_levels) == (False, 0)
     assert source.counts.dropped == {"trade without side, price or amount": 1}
@@ -199,14 +200,18 @@ def test_one_symbol_is_read(tmp_path):
     assert source.counts.dropped["another symbol"] == 1
 
 
-def test_quotes_and_snapshots_are_two_books(tmp_path):
+def test_of_quotes_and_snapshots_those_that_show_more_are_read(tmp_path):
+    """They are two views of one book; that the others are not read is stated."""
     files = (
         written(tmp_path, SOME_QUOTES, "quotes.csv"),
         written(tmp_path, snapshots([(1, [(9, 1)], [(10, 1)])]), "book_snapshot_25.csv"),
     )
 
-    with pytest.raises(UsageError, match="two books"):
-        list(open_sessions(files, Options()))
+    source = only(files, Options())
+
+    assert source.session.files == files[1:]
+    assert source.session.truth_levels == 25
+    assert any(each.startswith("quotes.csv is not read") for each in source.session.assumptions)
 
 
 @pytest.mark.parametrize(
@@ -269,3 +274,36 @@ def test_real_quotes_are_the_touch(market_data):
     assert done.filled_lots == done.taker_lots > 0
     assert not done.rejects
     assert source.counts.used == 9_999 + 502
+
+
+def test_a_row_says_which_file_it_is_of(tmp_path):
+    files = (
+        written(tmp_path, SOME_QUOTES, "quotes.csv"),
+        written(tmp_path, SOME_TRADES, "trades.csv"),
+    )
+    source = only(files, Options())
+
+    batches = list(source.batches())
+
+    feed = np.concatenate([batch.feed for batch in batches])
+    takes = feed["message"]["tif"] == TimeInForce.IOC
+    assert {place(files, row) for row in feed["row"][takes]} == {(files[1], k) for k in (4, 5, 6)}
+    opens = feed["origin"] == Origin.OPENING
+    assert {place(files, row) for row in feed["row"][opens]} == {(files[0], 2)}
+    shown = [place(files, row) for batch in batches if batch.truth for row in batch.truth.row]
+    assert shown == [(files[0], k) for k in (2, 3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("exchange", "venue"),
+    [
+        ("binance", "binance"),
+        ("binance-futures", "binance-um"),
+        ("binance-delivery", "binance-cm"),
+        ("deribit", "deribit"),
+    ],
+)
+def test_a_market_of_binance_is_the_venue_that_it_is_elsewhere(tmp_path, exchange, venue):
+    text = SOME_TRADES.replace("binance-futures", exchange)
+    source = only((written(tmp_path, text, "trades.csv"),), Options())
+    assert source.session.instrument.venue == venue

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import date as Date
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from mtsim.cli.console import print_json, print_table, progress, say
+from mtsim.cli.session_rows import (
+    COLUMNS,
+    cells,
+    imported_json,
+    name_of,
+    or_dash,
+    passed_over,
+    shown_progress,
+)
 from mtsim.errors import EXIT_INTEGRITY, EXIT_OK, DataError, MissingError, UsageError
 
 if TYPE_CHECKING:
     from mtsim.model.ingest import Imported
+    from mtsim.model.store import Key
 
 command = App(name="data", help="Market data: import, verify, stats, fetch, map, export.")
 
 Json = Annotated[bool, Parameter(help="Print as JSON.", negative="")]
 StoreOption = Annotated[Path, Parameter(name="--store", help="The folder of the store.")]
-_SHOWN_EVERY_S = 0.5
 
 
 @command.command(name="import")
@@ -49,8 +56,15 @@ def import_(
 ) -> int:
     """Import files into a store, a session a day, checked at the door.
 
-    A session imported from the same files before is passed over. What breaks a check is not stored,
-    and the exit code is 4.
+    A session imported from the same files before is left as it is. What breaks a check is not
+    stored, and the exit code is 4.
+
+    Of a folder, all files of the kind are imported, those of folders in it too. Where two are the
+    same session, the one with the feed's own books beside it is imported, or else the first by
+    name; what is in the store stays there. The other is passed over, as are files that hold no
+    session, such as captures of single messages: each is a row that says so, and why. To have the
+    other one, name it, with --venue to have both or --replace to have it instead. Files that are
+    named are never passed over: what keeps them out is an error.
     """
     from mtsim.model.ingest import import_files
     from mtsim.model.sources.base import Options
@@ -59,36 +73,42 @@ def import_(
 
     kind = kind_of(source)
     options = Options(symbol, _day(date), _step("--tick", tick), _step("--lot", lot), venue)
-    groups = feeds(kind, files)
-    rows: list[tuple[Imported, dict[str, Any] | None]] = []
+    ours: set[Key] = set()
+    rows: list[Imported] = []
     errors: list[DataError | MissingError | UsageError] = []
     with progress(f"Importing {source}") as step:
-        for group in groups:
+        for feed in feeds(kind, files):
             done = import_files(
                 opener(kind),
-                group,
+                feed.files,
                 options,
                 Store(store),
                 keep=keep,
                 replace=replace,
+                pass_over=feed.found,
                 all_snapshots=all_snapshots,
-                progress=_shown(step),
+                progress=shown_progress(step),
+                ours=ours,
             )
             try:
                 for one in done:
-                    rows.append((one, None if one.stored is None else one.stored.manifest))
-                    if one.error is not None:
+                    rows.append(one)
+                    if one.error is not None and one.status == "refused":
                         errors.append(one.error)
             except (DataError, MissingError, UsageError) as error:
                 # Of these files; the other feeds of a folder may be fine.
                 errors.append(error)
     if json:
-        print_json([_imported_json(one, manifest) for one, manifest in rows])
+        print_json([imported_json(one) for one in rows])
     elif rows:
         print_table(
-            ("session", "status", *_COLUMNS),
-            [(str(one.key), one.status, *_cells(manifest)) for one, manifest in rows],
+            ("session", "status", *COLUMNS),
+            [(name_of(one), one.status, *cells(one.stored)) for one in rows],
         )
+        # Once for each file, however many sessions of it are passed over for one reason.
+        left = dict.fromkeys(passed_over(one) for one in rows if one.status == "passed over")
+        if left:
+            print_table(("passed over", "why"), left)
     for error in errors:
         say(f"{type(error).__name__}: {error}")
     return errors[0].exit_code if errors else EXIT_OK
@@ -126,11 +146,11 @@ def verify(
             (
                 str(verified.stored.key) if verified.stored else str(verified.folder),
                 "WRONG" if verified.problems else "ok",
-                *_cells(verified.stored.manifest if verified.stored else None),
+                *cells(verified.stored),
             )
             for verified in found
         ]
-        print_table(("session", "store", *_COLUMNS), rows)
+        print_table(("session", "store", *COLUMNS), rows)
     for verified in bad:
         for problem in verified.problems:
             say(f"IntegrityError: {problem}")
@@ -188,11 +208,11 @@ def stats(
                 row["session"],
                 f"{row['events']:,}",
                 f"{row['trades']:,}",
-                _or_dash(row["spread_ticks"]["p50"]),
+                or_dash(row["spread_ticks"]["p50"]),
                 f"{row['depth_lots']['buy'][0]:g} / {row['depth_lots']['sell'][0]:g}",
-                _or_dash(row["gap_ns"]["p50"], 1e-3),
-                _or_dash(row["move_rate"]["per_event"]),
-                _or_dash(row["move_rate"]["per_trade"]),
+                or_dash(row["gap_ns"]["p50"], 1e-3),
+                or_dash(row["move_rate"]["per_event"]),
+                or_dash(row["move_rate"]["per_trade"]),
                 len(row["gaps"]),
                 len(row["quiet"]),
             )
@@ -302,81 +322,6 @@ def export(
         print_table(columns, rows)
 
 
-_COLUMNS = ("read", "events", "dropped", "repaired", "checks", "book agreement")
-
-
-def _cells(manifest: dict[str, Any] | None) -> tuple[object, ...]:
-    """What a table says of a session: counts, checks, and how often the book was the feed's."""
-    if manifest is None:
-        return ("-",) * len(_COLUMNS)
-    counts = manifest["counts"]
-    return (
-        f"{counts['read']:,}",
-        f"{manifest['events']['executed']:,}",
-        _reasons(counts["dropped"]),
-        _reasons(counts["repaired"]),
-        _checks(manifest["checks"]),
-        _agreement(manifest["agreement"]),
-    )
-
-
-def _reasons(reasons: dict[str, int]) -> str:
-    return ", ".join(f"{n:,} {reason}" for reason, n in reasons.items()) or "-"
-
-
-def _checks(checks: list[dict[str, Any]]) -> str:
-    levels = [check["level"] for check in checks]
-    said = [f"{levels.count('ok')} of {len(levels) - levels.count('none')} passed"]
-    for level in ("error", "warning"):
-        names = [check["check"] for check in checks if check["level"] == level]
-        said += [f"{level}: {', '.join(names)}"] if names else []
-    return "; ".join(said)
-
-
-def _agreement(agreement: dict[str, int]) -> str:
-    if not agreement["snapshots"]:
-        return "no snapshots"
-    touch = f"touch {agreement['touch_equal']:,} of {agreement['snapshots']:,}"
-    return (
-        f"{touch}, {agreement['levels']} levels {agreement['equal']:,} of {agreement['compared']:,}"
-    )
-
-
-def _imported_json(one: Imported, manifest: dict[str, Any] | None) -> dict[str, Any]:
-    error = one.error
-    row: dict[str, Any] = {
-        "session": str(one.key),
-        "status": one.status,
-        "error": None if error is None else f"{type(error).__name__}: {error}",
-    }
-    if manifest is not None:
-        wanted = ("counts", "events", "gaps", "checks", "agreement")
-        row |= {name: manifest[name] for name in wanted}
-    return row
-
-
-def _shown(step: Callable[[str], None]) -> Callable[[Any, Any], None]:
-    """A progress callback that shows rows, rows a second and the time that is left."""
-    from mtsim.model.sources.files import share_read
-
-    start = time.monotonic()
-    shown = start
-
-    def show(session: Any, counts: Any) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if now - shown < _SHOWN_EVERY_S:
-            return
-        shown = now
-        seconds = now - start
-        share = share_read(session.files)
-        left = f", {seconds / share - seconds:,.0f} s left" if share else ""
-        symbol = session.instrument.symbol
-        step(f"{symbol} {session.date}: {counts.read:,} rows, {counts.read / seconds:,.0f}/s{left}")
-
-    return show
-
-
 def _day(text: str | None) -> Date | None:
     if text is None:
         return None
@@ -396,7 +341,3 @@ def _step(name: str, text: str | None) -> Decimal | None:
     if not step.is_finite() or step <= 0:
         raise UsageError(f"{name}: more than zero is needed, got {text}")
     return step
-
-
-def _or_dash(value: float | None, scale: float = 1) -> str:
-    return "-" if value is None else f"{value * scale:,.6g}"
