@@ -215,6 +215,8 @@ def _count(
         stats.origins[Origin(int(origin)).name] += int(n)
     after = before[1:]
     two_sided = (before[:, 0] != EMPTY_BID) & (before[:, 1] != EMPTY_ASK)
+    # Orders that are collected for an auction may cross: that is no spread.
+    two_sided &= before[:, 0] < before[:, 1]
     mid_x2 = before.sum(axis=1)
 
     active = rows["origin"] != Origin.OPENING

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from mtsim.engine.book import Book
 from mtsim.engine.events import EventType, Origin
-from mtsim.engine.messages import TimeInForce
+from mtsim.engine.messages import Kind, TimeInForce
 from mtsim.engine.units import EMPTY_ASK, EMPTY_BID, Side
 from mtsim.model.histogram import Histogram, lower_edges
 from mtsim.model.ingest import import_session
@@ -102,6 +102,30 @@ def test_a_quiet_time_and_a_gap_are_listed(tmp_path):
     assert said["quiet"] == [{"from_ns": before, "to_ns": after}]
     assert said["gaps"] == stored.manifest["gaps"]
     assert len(said["gaps"]) == 1
+
+
+def test_orders_that_are_collected_for_an_auction_are_no_spread(tmp_path):
+    def auction(feed, truth):
+        bid, ask = feed["message"][0]["price_tick"], feed["message"][1]["price_tick"]
+        collected = np.zeros(4, feed.dtype)
+        collected["time_ns"] = feed["time_ns"][100]
+        collected["row"] = feed["row"][100]
+        collected["message"]["kind"] = (Kind.AUCTION, Kind.LIMIT, Kind.LIMIT, Kind.UNCROSS)
+        collected["message"]["side"] = (0, Side.BUY, Side.SELL, 0)
+        middle = (int(bid) + int(ask)) // 2
+        collected["message"]["price_tick"] = (0, middle + 500, middle - 500, middle)
+        collected["message"]["lots"][1:3] = 1
+        collected["message"]["order_id"][1:3] = (10**6, 10**6 + 1)
+        return np.concatenate([feed[:101], collected, feed[101:]]), None
+
+    plain = made_up(tmp_path / "f", n=500, change=lambda feed, truth: (feed, None), truth_levels=0)
+    crossed = made_up(tmp_path / "f", n=500, change=auction, truth_levels=0)
+
+    said = measure(import_session(crossed, Store(tmp_path / "crossed"), keep=True)).as_json()
+
+    assert said["events"] == 504
+    without = measure(import_session(plain, Store(tmp_path / "plain"))).as_json()
+    assert said["spread_ticks"] == without["spread_ticks"]
 
 
 def test_parts_make_no_difference(tmp_path, session, monkeypatch):
