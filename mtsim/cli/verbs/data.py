@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Parameter
 
 from mtsim.cli.console import print_json, print_table, progress, say
+from mtsim.cli.datasets import prepare, tokens
 from mtsim.cli.session_rows import (
     COLUMNS,
     cells,
@@ -223,6 +224,8 @@ def stats(
 
 fetch = App(name="fetch", help="Fetch public archives.")
 command.command(fetch)
+command.command(prepare)
+command.command(tokens)
 
 
 @fetch.command
