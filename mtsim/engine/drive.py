@@ -92,10 +92,11 @@ class Drive:
             self.books.make_room(book, status)
 
 
-def _execute_one(sources: int):
-    run = compiled.run
-    fill_words = FILL_WORDS
+# A global: with a compiled function in its closure Numba's cache would never find it again.
+_run = compiled.run
 
+
+def _execute_one(sources: int):
     @njit(nogil=True, cache=True, error_model="numpy")
     def execute_one(a32, a64, base, message, result, fills, span, control):
         """Execute the one `message` on the book at `base`: DONE, or what it needs first.
@@ -110,10 +111,10 @@ def _execute_one(sources: int):
         control[0, END_SPAN] = 1
         control[0, AT_ROW] = 0
         control[0, FILL_START] = 0
-        control[0, FILL_ROOM] = fills.size // fill_words
+        control[0, FILL_ROOM] = fills.size // FILL_WORDS
         control[0, N_FILLS] = 0
         control[0, STATUS] = DONE
-        run(a32, a64, span, message, result, fills, control, 0)
+        _run(a32, a64, span, message, result, fills, control, 0)
         return control[0, STATUS]
 
     return execute_one
