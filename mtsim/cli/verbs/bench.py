@@ -50,3 +50,32 @@ def engine(
     machine = result["machine"]
     title = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}"
     print_table(("engine", "median", "best"), bench.table(result), title)
+
+
+@command.command
+def loop(
+    *,
+    repetitions: Annotated[int, Parameter(help="Timed runs; medians are reported.")] = 7,
+    quick: Annotated[
+        bool, Parameter(help="One world only, in two runs: a first look.", negative="")
+    ] = False,
+    pin: Annotated[bool, Parameter(help="Keep to one core while one is timed.")] = True,
+    json: Annotated[bool, Parameter(help="Print as JSON.", negative="")] = False,
+) -> None:
+    """The whole closed loop, recorded, for each flow on 1, 64 and 1,024 books.
+
+    Each run must end in the same books, and so must the engine alone; if not, that is exit 4.
+    """
+    from mtsim.bench import loop as bench
+
+    with progress("Measuring the closed loop") as say:
+        if quick:
+            result = bench.run(repetitions=2, books=(1,), pin=pin, progress=say)
+        else:
+            result = bench.run(repetitions=repetitions, pin=pin, progress=say)
+    if json:
+        print_json(result)
+        return
+    machine = result["machine"]
+    title = f"{machine['cpu']}, {machine['cores']} cores, Python {machine['python']}"
+    print_table(("events a second", "median", "best", "engine"), bench.table(result), title)

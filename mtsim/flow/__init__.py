@@ -1,0 +1,1 @@
+"""Where background messages come from: flows that know no tokens. Below worlds and models."""
