@@ -32,7 +32,8 @@ class Binning:
     Each value from `exact[0]` to `exact[1]` that occurs has a bin of its own, as an atom has.
     `outliers_ppm` of the values beyond either end of what is cut go into a bin for that end: into
     two for QUANTILE, into an upper one for EVEN_LOG. Fewer than `n` bins are an error unless
-    `collapses`; an EVEN_LOG has all of them, empty or not.
+    `collapses`; an EVEN_LOG has all of them, empty or not. `within` names a line whose bins these
+    are made of, each of one or several whole ones.
     """
 
     n: int
@@ -42,6 +43,7 @@ class Binning:
     exact: tuple[int, int] | None = None
     outliers_ppm: int = 0
     collapses: bool = False
+    within: str | None = None
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,12 @@ class Bins:
         return np.minimum(np.searchsorted(self.upper, values), len(self) - 1)
 
 
-def fit_bins(where: str, binning: Binning, tally: Tally) -> Bins:
-    """The bins of these values. UsageError, calling them `where`, where they cannot be had."""
+def fit_bins(where: str, binning: Binning, tally: Tally, finer: Bins | None = None) -> Bins:
+    """The bins of these values, made of `finer` ones where the binning is `within` a line.
+
+    UsageError, calling them `where`, where they cannot be had.
+    """
+    assert (finer is None) == (binning.within is None)
     if tally.ends is None:
         raise UsageError(
             f"{where}: {binning.n} bins were asked for, but the training data has no value for "
@@ -75,6 +81,8 @@ def fit_bins(where: str, binning: Binning, tally: Tally) -> Bins:
     least, most = tally.ends
     assert binning.low <= least <= most <= binning.high, f"{where}: {least} to {most}"
     clip = tally.ends
+    if finer is not None:
+        tally = _told_by(finer, tally)
     match binning.spacing:
         case Spacing.EVEN_LOG:
             ends = _even_log(binning, tally)
@@ -86,6 +94,8 @@ def fit_bins(where: str, binning: Binning, tally: Tally) -> Bins:
             clip = (int(ends[0]) + 1, int(ends[-1]))
         case _:
             ends = _cut(where, binning, binning.n, tally, np.full(len(tally.values), True))
+    if finer is not None:
+        ends = finer.upper[np.searchsorted(finer.upper, ends, side="right") - 1]
     upper = np.append(ends, binning.high).astype(np.int64)
     lower = np.append(binning.low, upper[:-1] + 1).astype(np.int64)
     if len(upper) < binning.n and not binning.collapses:
@@ -94,6 +104,17 @@ def fit_bins(where: str, binning: Binning, tally: Tally) -> Bins:
             f"data has no more than {len(tally.values)} distinct values. Ask for {len(upper)}."
         )
     return Bins(lower, upper, *clip)
+
+
+def _told_by(finer: Bins, tally: Tally) -> Tally:
+    """The counts of a tally's values as those bins tell them apart: each at its bin's upper end."""
+    codes = finer.encode(tally.values)
+    told = Tally()
+    told.values = finer.upper[np.unique(codes)]
+    counts = np.zeros(len(finer), np.int64)
+    np.add.at(counts, codes, tally.counts)
+    told.counts, told.ends = counts[np.unique(codes)], tally.ends
+    return told
 
 
 def _even_log(binning: Binning, tally: Tally) -> np.ndarray:

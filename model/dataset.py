@@ -24,6 +24,7 @@ from mtsim.model.dataset_files import (
     MANIFEST,
     SEGMENT_SCHEMA,
     SEGMENTS,
+    STORE_NOTE,
     TOKENIZER,
     TOKENS,
     VERSION,
@@ -82,6 +83,17 @@ class Dataset:
         tokens = _mapped(folder, TOKENS, manifest, np.dtype(manifest["token_dtype"]), (n,))
         features = _mapped(folder, FEATURES, manifest, np.dtype("<f4"), (n, width))
         return cls(folder, manifest, tokens, features, segments)
+
+    @property
+    def store(self) -> Path:
+        """Where the store was when this was made of it; MissingError where that is not noted."""
+        note = self.folder / STORE_NOTE
+        if not note.exists():
+            raise MissingError(
+                f"{note} is not there: this data set does not say where its store was",
+                "Say --store.",
+            )
+        return Path(note.read_text().strip())
 
     def verify(self) -> None:
         """Read every byte. IntegrityError names the file that is not what the manifest says."""

@@ -6,9 +6,11 @@
         segments.parquet  SEGMENT_DTYPE: which positions belong together, and to what part
         tokenizer.json
         manifest.json     written last
+        store.path        where the store was: a note for people and evaluations, no part of the data
 
 All of it is written in `<out>.part` beside its place, synced, and renamed in one go, so that what
-was cut short is never taken for a data set. Equal inputs give equal bytes. Knows no token.
+was cut short is never taken for a data set. Equal inputs give equal bytes, but for the note. Knows
+no token.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ TOKENS = "tokens.bin"
 FEATURES = "features.bin"
 SEGMENTS = "segments.parquet"
 TOKENIZER = "tokenizer.json"
+STORE_NOTE = "store.path"
 
 SEGMENT_DTYPE = np.dtype(
     [("first", "<i8"), ("end", "<i8"), ("session", "<i4"), ("part", "u1"), ("padding", "u1", (3,))]
@@ -154,9 +157,12 @@ class DatasetWriter:
         file.append(np.frombuffer(content, np.uint8))
         self.keep(file)
 
-    def commit(self, manifest: dict[str, Any]) -> None:
+    def commit(self, manifest: dict[str, Any], store: Path) -> None:
         """Finish the data set: from here on it is in its place. `manifest` is JSON values; the
-        files are added to it."""
+        files are added to it. `store` is noted down."""
+        note = self.grow(STORE_NOTE)
+        note.append(np.frombuffer(f"{store.resolve()}\n".encode(), np.uint8))
+        note.finish()
         whole = {**manifest, "format": FORMAT, "version": VERSION, "files": dict(self.files)}
         self.write(MANIFEST, sealed(whole))
         _guarded(self.folder, lambda: sync_folder(self.folder))
@@ -171,7 +177,7 @@ class DatasetWriter:
 
     def _sweep(self) -> None:
         """Take away what an earlier try left: only files that have our names."""
-        ours = {MANIFEST, TOKENS, FEATURES, SEGMENTS, TOKENIZER}
+        ours = {MANIFEST, TOKENS, FEATURES, SEGMENTS, TOKENIZER, STORE_NOTE}
         with suppress(OSError):
             # Clearing up: where it fails, the next write says why.
             for path in self.folder.iterdir():

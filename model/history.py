@@ -29,7 +29,7 @@ from mtsim.model.acting import N_ACTIONS, OPENS, TOLD, TURN_WORDS, act, begin_me
 from mtsim.model.actions import ACTION_DTYPE
 from mtsim.model.describe import MOST_PARTS, REFUSED, Told, is_refused
 from mtsim.model.features import FEATURES, observe
-from mtsim.model.past import LAST_NS, Settings, new_past, rebase
+from mtsim.model.past import LAST_NS, Past, Settings, new_past, rebase
 from mtsim.model.store import StoredSession
 
 BATCH_ACTIONS = 1 << 16
@@ -40,7 +40,8 @@ _STAGE = 1
 _N_ACTIONS = 2
 _N_CLOSINGS = 3
 _QUIET_NS = 4
-_WORDS = 5
+_N_GIVEN = 5
+_WORDS = 6
 # Stages of an event: nothing done, to be told, to be executed untold, executed or none to execute.
 _NEW, _ACTING, _PLAIN, _EXECUTED = range(4)
 
@@ -60,6 +61,8 @@ class Observed(NamedTuple):
     features: np.ndarray  # float32 [n, F]
     closed: np.ndarray  # int64 [k]
     closing_features: np.ndarray  # float32 [k, F]
+    given: np.ndarray  # EVENT_DTYPE [g]: opening and inferred events, which nobody is to learn from
+    given_after: np.ndarray  # int64 [g]: how many actions of this batch came before each
     silent: Counter[str]
     """What gave no action since the batch before, by `Told` reason."""
 
@@ -106,8 +109,13 @@ class History:
         end = marker(0, EventType.SESSION_END)
         yield from self._through(end)
         self._told[Told.MARKER] -= 1
-        if self._state[_N_ACTIONS] or self._state[_N_CLOSINGS] or self._told.any():
+        if self._state[[_N_ACTIONS, _N_CLOSINGS, _N_GIVEN]].any() or self._told.any():
             yield self._batch()
+
+    def past(self) -> Past:
+        """What the world remembers now, as a copy: with `books`, what a live world goes on from."""
+        floats, integers = self._kept[:2]
+        return Past(floats[None].copy(), integers[None].copy())
 
     def _through(self, rows: np.ndarray) -> Iterator[Observed]:
         self._state[_AT] = 0
@@ -131,17 +139,26 @@ class History:
             # A stretch that is closed has an action here, or is the one that was open before.
             np.zeros(n + 1, np.int64),
             np.zeros((n + 1, n_features), np.float32),
+            np.zeros(n, EVENT_DTYPE),
+            np.zeros(n, np.int64),
         )
-        self._state[_N_ACTIONS] = self._state[_N_CLOSINGS] = 0
+        self._state[_N_ACTIONS] = self._state[_N_CLOSINGS] = self._state[_N_GIVEN] = 0
         self._told[:] = 0
 
     def _batch(self) -> Observed:
         n, k = int(self._state[_N_ACTIONS]), int(self._state[_N_CLOSINGS])
-        actions, features, closed, closing_features = self._room
+        g = int(self._state[_N_GIVEN])
+        actions, features, closed, closing_features, given, given_after = self._room
         silent = Counter({told.name: int(self._told[told]) for told in Told if self._told[told]})
         del silent[Told.ACTION.name]
         done = Observed(
-            actions[:n], features[:n], closed[:k].copy(), closing_features[:k].copy(), silent
+            actions[:n],
+            features[:n],
+            closed[:k].copy(),
+            closing_features[:k].copy(),
+            given[:g].copy(),
+            given_after[:g].copy(),
+            silent,
         )
         self._begin_batch()
         return done
@@ -198,6 +215,8 @@ def _make_run_pass(sources: int):
         features,
         closed,
         closing_features,
+        given,
+        given_after,
         past_f,
         past_i,
         settings,
@@ -222,7 +241,13 @@ def _make_run_pass(sources: int):
                     write_message(event, message)
                     state[_STAGE] = _PLAIN
                     if event.origin != observed:
+                        if state[_N_GIVEN] == len(given):
+                            state[_STAGE] = _NEW
+                            return _FULL
                         turn[TOLD] = event.origin
+                        given[state[_N_GIVEN]] = event
+                        given_after[state[_N_GIVEN]] = state[_N_ACTIONS]
+                        state[_N_GIVEN] += 1
                     elif event.kind > replace_kind:
                         closes = not is_refused(a32, a64, o, message)
                         turn[TOLD] = auction if closes else REFUSED

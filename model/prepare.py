@@ -145,7 +145,8 @@ def prepare(
                     )
                 ],
                 "parts": _totals(planned, encodings, positions),
-            }
+            },
+            store.folder,
         )
     return Prepared(Dataset.open(out), True)
 
@@ -242,12 +243,12 @@ def _fitted(schema: Schema, recordings: list[Recording], told: _Told) -> Tokeniz
         for actions in recording.training():
             seen.update(np.ascontiguousarray(actions).view(np.uint8).data)
 
-    def batches() -> Iterator[np.ndarray]:
+    def sessions() -> Iterator[Iterator[np.ndarray]]:
         for number, recording in enumerate(recordings):
             told.about("fitting the tokenizer", number)(recording.n_actions)
-            yield from recording.training()
+            yield recording.training()
 
-    return Tokenizer.fit(schema, batches, saw=seen.hexdigest())
+    return Tokenizer.fit(schema, sessions, saw=seen.hexdigest())
 
 
 def _encode(

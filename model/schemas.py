@@ -88,9 +88,10 @@ def _ticks(n: int, exact: tuple[int, int]) -> Binning:
 _BOOK = Schema(
     "book",
     {
-        "add": _ticks(24, exact=(-2, 5)),
-        "cancel": _ticks(10, exact=(0, 2)),
-        "lots": Binning(12, low=1, high=_LOTS_HIGH),
+        "add": _ticks(40, exact=(-2, 5)),
+        # Of whole bins of the adds, so that an order which was put into one can be found in one.
+        "cancel": replace(_ticks(20, exact=(0, 2)), within="add"),
+        "lots": Binning(16, low=1, high=_LOTS_HIGH),
         "gap": Binning(16, low=0, high=_GAP_HIGH, exact=(0, 0)),
     },
 )

@@ -73,32 +73,27 @@ class TokenReport:
         }
 
     def clip_rates(self) -> dict[str, float]:
-        """Of each line, the share of the training events beyond what its bins tell apart."""
-        content = self.tokenizer.content
-        seen = int(content.counts.sum())
-        return {line: round(n / seen, 9) for line, n in content.clipped.items()}
+        """Of each line, the share of its training numbers beyond what its bins tell apart."""
+        return {
+            name: round(line.clip_rate, 9) for name, line in self.tokenizer.report().lines.items()
+        }
 
     def marginals(self) -> dict[str, list[dict[str, Any]]]:
         """Each field's codes: in words, how often in training, and what share that is."""
-        tokenizer, counts = self.tokenizer, self._training()
-        fields = tokenizer.fields_of(np.arange(tokenizer.vocabulary))
-        total = max(1, int(counts.sum()))
-        found = {}
-        for column, (name, radix) in enumerate(
-            zip(tokenizer.fields, tokenizer.radices, strict=True)
-        ):
-            sums = np.zeros(radix, np.int64)
-            np.add.at(sums, fields[SPECIAL:, column], counts[SPECIAL:])
-            found[name] = [
+        report = self.tokenizer.report()
+        total = max(1, report.actions)
+        return {
+            name: [
                 {
                     "code": code,
-                    "words": field_in_words(tokenizer, name, code),
+                    "words": field_in_words(self.tokenizer, name, code),
                     "count": n,
                     "share": round(n / total, 9),
                 }
-                for code, n in enumerate(sums.tolist())
+                for code, n in enumerate(counts.tolist())
             ]
-        return found
+            for name, counts in report.marginals.items()
+        }
 
     def commonest(self) -> list[dict[str, Any]]:
         """The commonest events of training, the lower token first where they are as common."""

@@ -36,6 +36,10 @@ NEVER_SEEN = "never_seen"
 """Why an action has no token: training had none that agrees with it in the fields never changed."""
 
 
+Sessions = Callable[[], Iterable[Iterable[np.ndarray]]]
+"""A call that gives ACTION_DTYPE arrays, session by session."""
+
+
 @dataclass(frozen=True)
 class Encoded:
     """The tokens of some actions, and what became of those that have none of their own."""
@@ -84,28 +88,25 @@ class Tokenizer:
         self._vocabulary = Vocabulary(radices, known, self.spelling.fixed)
 
     @classmethod
-    def fit(
-        cls, schema: Schema, batches: Callable[[], Iterable[np.ndarray]], *, saw: str
-    ) -> Tokenizer:
-        """A tokenizer of these actions; `saw` names them (a hash).
+    def fit(cls, schema: Schema, sessions: Sessions, *, saw: str) -> Tokenizer:
+        """A tokenizer of the actions of these sessions, each in batches; `saw` names them (a hash).
 
-        `batches` is called once for each of two passes and gives the same actions both times: first
-        the numbers are counted and the bins made, then the codes are counted. Memory is bounded by
-        a batch. UsageError where bins cannot be realised.
+        `sessions` is called once for each of two passes and gives the same actions both times:
+        first the numbers are counted and the bins made, then the codes are counted. A session is
+        read from its beginning, as `encode` reads it. Memory is bounded by a batch. UsageError
+        where bins cannot be realised.
         """
         spelling = SPELLINGS[schema.name]
         _check_codes(schema, spelling)
-        tallies = _count_numbers(spelling, batches)
-        bins = {
-            line: fit_bins(
-                f"schema {schema.name}: bins of {line}",
-                binning,
-                merged(*(tallies[law] for law, of in spelling.laws.items() if of == line)),
-            )
-            for line, binning in schema.lines.items()
-        }
+        tallies = _count_numbers(spelling, sessions)
+        bins: dict[str, Bins] = {}
+        for line, binning in schema.lines.items():
+            together = merged(*(tallies[law] for law, of in spelling.laws.items() if of == line))
+            finer = None if binning.within is None else bins[binning.within]
+            where = f"schema {schema.name}: bins of {line}"
+            bins[line] = fit_bins(where, binning, together, finer)
         laws = {law: _law(bins[line], tallies[law]) for law, line in spelling.laws.items()}
-        counts, dropped, clipped = _count_codes(spelling, bins, batches)
+        counts, dropped, clipped = _count_codes(spelling, bins, sessions)
         codes = _mirrored(np.flatnonzero(counts), spelling, bins)
         if not len(codes):
             raise UsageError(f"schema {schema.name}: the training data has no action that it tells")
@@ -273,32 +274,32 @@ def _check_codes(schema: Schema, spelling: Spelling) -> None:
         )
 
 
-def _count_numbers(
-    spelling: Spelling, batches: Callable[[], Iterable[np.ndarray]]
-) -> dict[str, Tally]:
+def _count_numbers(spelling: Spelling, sessions: Sessions) -> dict[str, Tally]:
     tallies = {law: Tally() for law in spelling.laws}
-    past = spelling.new_past()
-    for actions in batches():
-        for law, numbers in spelling.measure(actions, past).items():
-            tallies[law].add(numbers)
+    for batches in sessions():
+        past = spelling.new_past()
+        for actions in batches:
+            for law, numbers in spelling.measure(actions, past).items():
+                tallies[law].add(numbers)
     return {law: tally.close() for law, tally in tallies.items()}
 
 
 def _count_codes(
-    spelling: Spelling, bins: dict[str, Bins], batches: Callable[[], Iterable[np.ndarray]]
+    spelling: Spelling, bins: dict[str, Bins], sessions: Sessions
 ) -> tuple[np.ndarray, dict[str, int], dict[str, int]]:
     radices = spelling.radices({line: len(of) for line, of in bins.items()})
     counts = np.zeros(int(np.prod(radices)), np.int64)
     dropped = np.zeros(len(spelling.reasons), np.int64)
     clipped = dict.fromkeys(bins, 0)
-    past = spelling.new_past()
-    for actions in batches():
-        read = spelling.read(actions, past, bins)
-        told = read.codes[read.codes >= 0]
-        np.add.at(counts, told, 1)
-        dropped += np.bincount(-1 - read.codes[read.codes < 0], minlength=len(dropped))
-        for line, number in read.clipped.items():
-            clipped[line] += number
+    for batches in sessions():
+        past = spelling.new_past()
+        for actions in batches:
+            read = spelling.read(actions, past, bins)
+            told = read.codes[read.codes >= 0]
+            np.add.at(counts, told, 1)
+            dropped += np.bincount(-1 - read.codes[read.codes < 0], minlength=len(dropped))
+            for line, number in read.clipped.items():
+                clipped[line] += number
     return counts, dict(zip(spelling.reasons, dropped.tolist(), strict=True)), clipped
 
 

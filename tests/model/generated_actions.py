@@ -48,5 +48,5 @@ def generated_actions(n: int, seed: int = 0, session: int = 10_000) -> np.ndarra
 
 
 def batches_of(actions: np.ndarray, size: int):
-    """What `Tokenizer.fit` asks for: a call that gives these actions in batches."""
-    return lambda: (actions[at : at + size] for at in range(0, len(actions), size))
+    """What `Tokenizer.fit` asks for: a call that gives the actions of one session in batches."""
+    return lambda: [(actions[at : at + size] for at in range(0, len(actions), size))]

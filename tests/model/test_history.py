@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtsim.engine.batch import Books
-from mtsim.engine.events import EventType, to_messages
+from mtsim.engine.events import EventType, Origin, to_messages
 from mtsim.engine.messages import FillKind, Kind
 from mtsim.engine.units import Side
 from mtsim.errors import EngineInputError, UsageError
@@ -18,6 +18,7 @@ from mtsim.model.execution import Execution
 from mtsim.model.features import Settings
 from mtsim.model.history import History, observe_session, settings_of
 from mtsim.model.ingest import import_files, import_session
+from mtsim.model.observer import Observer
 from mtsim.model.sources.base import Options
 from mtsim.model.sources.binance import open_sessions as open_binance
 from mtsim.model.sources.databento import open_sessions as open_databento
@@ -48,6 +49,44 @@ def assert_same(one: Whole, other: Whole):
 
 def lots_of(actions, kind) -> int:
     return int(actions["lots"][actions["kind"] == kind].sum(dtype=np.int64))
+
+
+@pytest.mark.parametrize("batch_actions", [3, 50, 10_000])
+def test_what_is_given_and_what_is_done_make_the_book_together(tmp_path, batch_actions):
+    """Opening and inferred events come out where they were among the actions, none twice."""
+    source = made_up(tmp_path / "feed", n=800)
+    source.feed["origin"][200:500:7] = Origin.INFERRED
+    rows = np.concatenate(list(Execution(source.session).run(source)))
+
+    n_actions, places, given = 0, [], []
+    for observed in History(batch_actions=batch_actions).observe([rows]):
+        places += (n_actions + observed.given_after).tolist()
+        given.append(observed.given)
+        n_actions += len(observed.actions)
+
+    given = np.concatenate(given)
+    assert given.tobytes() == rows[rows["origin"] != Origin.OBSERVED].tobytes()
+    assert places[:80] == [0] * 80
+    assert places == sorted(places)
+    assert places[-1] < n_actions
+
+
+def test_the_past_of_a_pass_is_a_copy(tmp_path):
+    source = made_up(tmp_path / "feed", n=600)
+    rows = np.concatenate(list(Execution(source.session).run(source)))
+    history = History(batch_actions=100)
+    batches = history.observe([rows])
+    next(batches)
+    past, books = history.past(), history.books.copy()
+    kept = past.floats.copy(), past.integers.copy()
+
+    following = next(batches)
+
+    assert np.array_equal(past.floats, kept[0])
+    assert np.array_equal(past.integers, kept[1])
+    observer = Observer(books)
+    observer.past = past
+    assert np.array_equal(observer.observe()[0], following.features[0])
 
 
 def test_the_book_is_that_of_the_import(tmp_path):

@@ -339,7 +339,7 @@ def test_bins_that_cannot_be_realised_fail_with_schema_and_line(actions):
     few = actions[:2000].copy()
     few["lots"] = few["lots"] % 5 + 1
 
-    with pytest.raises(UsageError, match=r"schema book: bins of lots: 12 bins .* 5 can be"):
+    with pytest.raises(UsageError, match=r"schema book: bins of lots: 16 bins .* 5 can be"):
         fitted("book", few)
 
 
