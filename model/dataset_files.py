@@ -6,7 +6,7 @@
         segments.parquet  SEGMENT_DTYPE: which positions belong together, and to what part
         tokenizer.json
         manifest.json     written last
-        store.path        where the store was: a note for people and evaluations, no part of the data
+        store.path        where the store was: a note, no part of the data
 
 All of it is written in `<out>.part` beside its place, synced, and renamed in one go, so that what
 was cut short is never taken for a data set. Equal inputs give equal bytes, but for the note. Knows

@@ -125,7 +125,7 @@ def prepare(
             )
             for number, plan in enumerate(planned)
         ]
-        _check_parts(recordings, planned, wishes.split)
+        _check_parts(recordings)
         tokenizer = _fitted(wishes.schema, recordings, told)
         sequences, encodings = _encode(tokenizer, recordings, writer, told)
         writer.write(SEGMENTS, SEGMENT_SCHEMA.to_parquet(sequences.segments()))
@@ -216,21 +216,11 @@ def _settings_of(plan: _Planned, wishes: Wishes) -> Settings:
     return replace(wishes.settings, tier=plan.tier)
 
 
-def _check_parts(recordings: list[Recording], planned: list[_Planned], split: Split) -> None:
-    """Every part that was given a share has events: a purge may have taken them all."""
-    for recording, plan in zip(recordings, planned, strict=True):
-        counts = recording.counts()
-        for piece in plan.pieces:
-            if len(plan.pieces) > 1 and piece.part != Part.NONE and piece.part not in counts:
-                raise UsageError(
-                    f"{plan.session.key}: its {recording.n_actions:,} actions leave none for "
-                    f"{piece.part.name.lower()}: so many follow each boundary that belong to no "
-                    f"part: {split.rules.purge_events:,}. Say a smaller purge_events in the split, "
-                    "or larger shares"
-                )
+def _check_parts(recordings: list[Recording]) -> None:
     if not any(Part.TRAIN in recording.counts() for recording in recordings):
         raise UsageError(
-            "there is not one action to train on: the sessions of the training days are empty"
+            "there is not one action to train on: the sessions of the training days are empty, or "
+            "too short to be divided. Say a smaller purge_events in the split"
         )
 
 
@@ -314,6 +304,7 @@ def _gave(recording: Recording, encoding: _Encoding, positions: np.ndarray) -> d
     return {
         "actions": recording.n_actions,
         "stretches": len(recording.closed),
+        "too_short": recording.is_short,
         "silent": dict(sorted(recording.silent.items())),
         "dropped": {reason: n for reason, n in sorted(encoding.dropped.items()) if n},
         "clipped": dict(sorted(encoding.clipped.items())),

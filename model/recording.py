@@ -48,6 +48,8 @@ class Recording:
     """How many actions there were when each stretch ended, and what was observed then."""
     closings: list[np.ndarray] = field(default_factory=list)
     silent: Counter[str] = field(default_factory=Counter)
+    is_short: bool = False
+    """Its actions are too few to give every part some that it was to have: they are of none."""
 
     def counts(self) -> dict[Part, int]:
         """The actions of each part, in the order of the parts."""
@@ -109,7 +111,8 @@ def record(
 ) -> Recording:
     """Observe a session into scratch files of `writer`. `progress` is told the actions so far.
 
-    Where a day is of several parts, the `purge_events` actions after each boundary are of none.
+    Where a day is of several parts, each has its share of the actions, and the `purge_events` after
+    each boundary are of none.
     """
     recording = Recording(
         session,
@@ -117,8 +120,6 @@ def record(
         writer.scratch(f"{number:06}-features"),
         ranges=[],
     )
-    boundaries = [boundary_ns(session, piece.until) for piece in pieces[:-1]]
-    before = np.zeros(len(boundaries), np.int64)
     for observed in observe_session(session, settings, quiet_ns=quiet_ns):
         recording.silent += observed.silent
         recording.closed += (recording.n_actions + observed.closed).tolist()
@@ -126,26 +127,16 @@ def record(
         recording.actions.append(observed.actions)
         recording.features.append(observed.features)
         recording.n_actions += len(observed.actions)
-        before += np.searchsorted(observed.actions["time_ns"], boundaries)
         progress(recording.n_actions)
     recording.actions.set_aside()
     recording.features.set_aside()
-    recording.ranges = _ranges(pieces, before.tolist(), purge_events, recording.n_actions)
+    n_actions = recording.n_actions
+    before = [int(piece.until * n_actions) for piece in pieces[:-1]]
+    recording.ranges = _ranges(pieces, before, purge_events, n_actions)
+    if not {piece.part for piece in pieces} <= {part for _, part in recording.ranges}:
+        recording.is_short = True
+        recording.ranges = [(0, Part.NONE)]
     return recording
-
-
-def boundary_ns(session: StoredSession, share: float) -> int:
-    """The time at which this share of a session's rows has come, to within a part of the store: in
-    it rows are taken as evenly spread, so that none must be read."""
-    parts = session.manifest["parts"]
-    row = share * sum(part["rows"] for part in parts)
-    for part in parts:
-        if row <= part["rows"]:
-            return part["first_ns"] + round(
-                (part["last_ns"] - part["first_ns"]) * row / part["rows"]
-            )
-        row -= part["rows"]
-    return parts[-1]["last_ns"] + 1
 
 
 def _ranges(

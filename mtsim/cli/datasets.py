@@ -109,6 +109,9 @@ def prepare(
             for part, total in ((part, manifest["parts"][part]) for part in parts)
         ],
     )
+    short = [session["session"] for session in manifest["sessions"] if session["too_short"]]
+    if short:
+        say(f"too short to be divided, and of no part: {', '.join(short)}")
     said = f"{manifest['schema']['name']}, {manifest['vocabulary']:,} tokens"
     say(f"{out}: {said}" if done.fresh else f"{out}: {said}; just this was there already")
 

@@ -1,6 +1,8 @@
 """The tokenizer floor: what tokens alone keep of a market, on generated and on real sessions."""
 
 import json
+from dataclasses import replace
+from datetime import date
 
 import numpy as np
 import pytest
@@ -8,16 +10,19 @@ import pytest
 from mtsim.cli.app import run
 from mtsim.engine.batch import Books
 from mtsim.engine.events import to_messages
+from mtsim.engine.messages import TimeInForce
 from mtsim.errors import UsageError
-from mtsim.evaluation.tokenizer_floor import Lived, _mid_x2, measure
+from mtsim.evaluation.tokenizer_floor import Lived, _mid_x2, measure, measure_dataset
 from mtsim.model.history import observe_session
 from mtsim.model.ingest import import_files, import_session
 from mtsim.model.past import Settings
+from mtsim.model.prepare import Wishes, prepare
 from mtsim.model.schemas import schema_named
 from mtsim.model.sources.base import Options
 from mtsim.model.sources.bitstamp import open_sessions as open_bitstamp
 from mtsim.model.sources.databento import open_sessions as open_databento
 from mtsim.model.sources.lobster import open_sessions as open_lobster
+from mtsim.model.split import loads
 from mtsim.model.store import Store, StoredSession
 from mtsim.model.tokenizer import Tokenizer
 from tests.model.generated_feed import made_up
@@ -112,6 +117,31 @@ def test_the_command_prints_a_row_a_session(session, tmp_path, capsys):
     assert run(["eval", "tokenizer", out]) == 0
     assert "mean TV" in capsys.readouterr().out
     assert run(["eval", "tokenizer", out, "--store", str(tmp_path / "nowhere")]) != 0
+
+
+def test_a_session_without_a_book_and_a_short_one_have_rows_too(session, tmp_path):
+    def trades(feed, truth):
+        return feed[feed["message"]["tif"] == TimeInForce.IOC], None
+
+    store = Store(tmp_path / "store")
+    for day, source in {
+        1: made_up(tmp_path / "a", seed=3, n=4_000),
+        2: made_up(tmp_path / "b", seed=4, n=40),
+        3: made_up(tmp_path / "c", seed=5, n=4_000, change=trades, truth_levels=0),
+    }.items():
+        source.session = replace(source.session, date=date(2020, 1, day))
+        import_session(source, store)
+    asked = Wishes(
+        schema_named("book", COARSE), loads("{purge_events: 10, held_out: []}")
+    )
+    dataset = prepare(store, tmp_path / "data", asked).dataset
+
+    rows = [floor.as_json() for floor in measure_dataset(dataset)]
+
+    assert [row["stretches"] > 0 for row in rows] == [True, False, False]
+    assert rows[2]["actions"] == 0
+    assert rows[2]["mean_tv"] is None
+    json.dumps(rows, allow_nan=False)
 
 
 FEEDS = {

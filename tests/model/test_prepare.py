@@ -22,7 +22,6 @@ from mtsim.model.ingest import import_files
 from mtsim.model.liquidity import TIER_EDGES, Liquidity, tier, traded_value
 from mtsim.model.past import Settings
 from mtsim.model.prepare import Wishes, prepare
-from mtsim.model.recording import boundary_ns
 from mtsim.model.schemas import schema_named
 from mtsim.model.sources.base import Options
 from mtsim.model.sources.lobster import open_sessions as open_lobster
@@ -183,13 +182,21 @@ def test_a_single_day_is_divided_in_time_with_a_purge(dataset, store):
     assert sum(lengths) == told["actions"] + 2
     (session,) = [one for one in store.sessions() if one.key.symbol == "C"]
     (observed,) = observe_session(session)
-    times = observed.actions["time_ns"]
+    n_actions = len(observed.actions)
     for share, first in ((0.7, lengths[0] - 1), (0.85, sum(lengths[:3]) - 1)):
-        assert np.searchsorted(times, boundary_ns(session, share)) == first
+        assert int(share * n_actions) == first
 
 
-def test_a_purge_that_takes_a_whole_part_is_said(store, tmp_path):
-    with pytest.raises(UsageError, match=r"UP C 2020-01-01: its .* leave none for validation"):
+def test_a_session_too_short_to_be_divided_is_of_no_part_and_named(store, tmp_path):
+    asked = wishes(split="purge_events: 3000")
+    manifest = prepare(store, tmp_path / "out", asked).dataset.manifest
+    (short,) = [told for told in manifest["sessions"] if told["too_short"]]
+    assert short["symbol"] == "C"
+    assert list(short["parts"]) == ["none"]
+
+
+def test_sessions_that_are_all_too_short_are_an_error(store, tmp_path):
+    with pytest.raises(UsageError, match=r"not one action to train on.*smaller purge_events"):
         prepare(store, tmp_path / "out", wishes(split="purge_events: 3000", sessions="C"))
     assert list(tmp_path.iterdir()) == []
 
@@ -202,22 +209,6 @@ def test_purged_days_are_left_out_and_named(store, tmp_path):
         "2020-01-01",
         "2020-01-03",
         "2020-01-05",
-    ]
-
-
-def test_where_a_share_of_the_rows_has_come_is_told_part_by_part(store):
-    session = store.sessions()[0]
-    parts = [
-        {"rows": 100, "first_ns": 0, "last_ns": 1000},
-        {"rows": 300, "first_ns": 1000, "last_ns": 1300},
-    ]
-    session = replace(session, manifest={"parts": parts})
-    assert [boundary_ns(session, share) for share in (0.0, 0.125, 0.25, 0.625, 1.0)] == [
-        0,
-        500,
-        1000,
-        1150,
-        1300,
     ]
 
 
@@ -240,12 +231,12 @@ def test_the_tokenizer_sees_training_days_alone(dataset, copied, tmp_path, symbo
 
 
 def test_the_tokenizer_sees_no_more_of_a_divided_day_than_its_training_part(store, tmp_path):
-    """What it saw is, byte by byte, what lies in the training part's time."""
+    """What it saw is, byte by byte, the training part's share of the actions."""
     dataset = prepare(store, tmp_path / "out", wishes(sessions="C", split=SPLIT[14:])).dataset
     (session,) = [one for one in store.sessions() if one.key.symbol == "C"]
     (observed,) = observe_session(session)
     actions = observed.actions
-    training = actions[actions["time_ns"] < boundary_ns(session, 0.7)]
+    training = actions[: int(0.7 * len(actions))]
     tokenizer = tokenizer_of(dataset)
     assert tokenizer.content.saw == hashlib.sha256(training.tobytes()).hexdigest()
     assert tokenizer.counts.sum() == len(training)
