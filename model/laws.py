@@ -41,6 +41,21 @@ class Law:
         ends = self.weight[last] if len(self.weight) else np.zeros(len(last), np.int64)
         return np.where(self.start[1:] > self.start[:-1], ends, 0)
 
+    def filled_from(self, other: Law) -> Law:
+        """This law, its hollow bins those of `other`, which has as many."""
+        sizes = np.diff(self.start)
+        hollow = sizes == 0
+        sizes = np.where(hollow, np.diff(other.start), sizes)
+        from_other = np.repeat(hollow, sizes)
+        start = np.concatenate([[0], np.cumsum(sizes)])
+        merged = []
+        for mine, theirs in ((self.value, other.value), (self.weight, other.weight)):
+            column = np.empty(start[-1], np.int64)
+            column[~from_other] = mine
+            column[from_other] = theirs[np.repeat(hollow, np.diff(other.start))]
+            merged.append(column)
+        return Law(start, *merged)
+
     def draw(
         self, codes: np.ndarray, units: np.ndarray, low: np.ndarray, high: np.ndarray
     ) -> np.ndarray:
@@ -54,16 +69,18 @@ class Law:
         return out
 
 
-def law_of(values: np.ndarray, counts: np.ndarray, codes: np.ndarray, n_bins: int) -> Law:
+def law_of(
+    values: np.ndarray, counts: np.ndarray, codes: np.ndarray, n_bins: int, most: int = POINTS
+) -> Law:
     """The laws of `n_bins` bins from distinct, ascending values, their counts, and their codes.
 
-    A bin of at most POINTS values is kept exactly. Of a larger one, each value that makes up more
-    than a POINTS/2-th of it is kept exactly, the others by POINTS/2 equally heavy quantiles.
+    A bin of at most `most` values is kept exactly. Of a larger one, each value that makes up more
+    than a `most`/2-th of it is kept exactly, the others by `most`/2 equally heavy quantiles.
     """
     starts = np.searchsorted(codes, np.arange(n_bins + 1))
     start, kept_values, kept_weights = [0], [], []
     for first, last in pairwise(starts):
-        points, weights = _points(values[first:last], counts[first:last])
+        points, weights = _points(values[first:last], counts[first:last], most)
         kept_values.append(points)
         kept_weights.append(np.cumsum(weights))
         start.append(start[-1] + len(points))
@@ -74,10 +91,10 @@ def law_of(values: np.ndarray, counts: np.ndarray, codes: np.ndarray, n_bins: in
     )
 
 
-def _points(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if len(values) <= POINTS:
+def _points(values: np.ndarray, counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    if len(values) <= most:
         return values, counts
-    half = POINTS // 2
+    half = most // 2
     heavy = counts * half > counts.sum()
     light_values, light_counts = values[~heavy], counts[~heavy]
     total = int(light_counts.sum())

@@ -46,7 +46,7 @@ from mtsim.model.schemas import Schema
 from mtsim.model.sequences import Sequences
 from mtsim.model.split import Part, Piece, Split
 from mtsim.model.store import Key, Store, StoredSession
-from mtsim.model.tokenizer import Tokenizer
+from mtsim.model.tokenizer import Tokenizer, Training
 
 PREPARER = 1
 """Goes up when the same store would give another data set."""
@@ -233,10 +233,10 @@ def _fitted(schema: Schema, recordings: list[Recording], told: _Told) -> Tokeniz
         for actions in recording.training():
             seen.update(np.ascontiguousarray(actions).view(np.uint8).data)
 
-    def sessions() -> Iterator[Iterator[np.ndarray]]:
+    def sessions() -> Iterator[Training]:
         for number, recording in enumerate(recordings):
             told.about("fitting the tokenizer", number)(recording.n_actions)
-            yield recording.training()
+            yield Training(market_of(recording.session.key), recording.training())
 
     return Tokenizer.fit(schema, sessions, saw=seen.hexdigest())
 
@@ -286,6 +286,11 @@ def _encode_one(
 def _by_part(parts: np.ndarray) -> Counter[Part]:
     counts = np.bincount(parts, minlength=len(Part)).tolist()
     return Counter({part: counts[part] for part in Part if counts[part]})
+
+
+def market_of(key: Key) -> str:
+    """What the tokenizer calls the market of a session."""
+    return f"{key.venue} {key.symbol}"
 
 
 # Saying what was done -----------------------------------------------------------------------------

@@ -8,8 +8,10 @@ actions and no book; how a schema spells an action is in its own module, a token
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import groupby
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +20,7 @@ from mtsim.errors import UsageError
 from mtsim.model.bins import Bins, fit_bins
 from mtsim.model.book_codes import LAWS, BookTables
 from mtsim.model.book_fields import BOOK
-from mtsim.model.laws import Law, law_of
+from mtsim.model.laws import POINTS, Law, law_of
 from mtsim.model.price_fields import TRADEFM, context_of
 from mtsim.model.schemas import Schema
 from mtsim.model.spelling import Past, Spelling
@@ -32,12 +34,22 @@ MOST_CODES = 1 << 25
 
 SPELLINGS = {"book": BOOK, "tradefm": TRADEFM, "trades": TRADES, "trades-579": TRADES_579}
 
+MARKET_POINTS = 64
+"""The most values that a bin's law keeps of one market."""
+
 NEVER_SEEN = "never_seen"
 """Why an action has no token: training had none that agrees with it in the fields never changed."""
 
 
-Sessions = Callable[[], Iterable[Iterable[np.ndarray]]]
-"""A call that gives ACTION_DTYPE arrays, session by session."""
+class Training(NamedTuple):
+    """One session to fit on: ACTION_DTYPE arrays in order, and the market they are of."""
+
+    market: str
+    batches: Iterable[np.ndarray]
+
+
+Sessions = Callable[[], Iterable[Training]]
+"""A call that gives sessions, those of one market after one another, read or not."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +95,7 @@ class Tokenizer:
         self.sha256 = content_sha256(content)
         self.spelling = SPELLINGS[content.schema.name]
         self.bins, self.laws = content.bins, content.laws
+        """Laws are those of all markets together; `of_market` has others."""
         radices = self.spelling.radices({line: len(bins) for line, bins in self.bins.items()})
         known = np.arange(np.prod(radices)) if content.schema.whole else content.codes
         self._vocabulary = Vocabulary(radices, known, self.spelling.fixed)
@@ -92,13 +105,13 @@ class Tokenizer:
         """A tokenizer of the actions of these sessions, each in batches; `saw` names them (a hash).
 
         `sessions` is called once for each of two passes and gives the same actions both times:
-        first the numbers are counted and the bins made, then the codes are counted. A session is
-        read from its beginning, as `encode` reads it. Memory is bounded by a batch. UsageError
-        where bins cannot be realised.
+        first the numbers are counted and the bins made, then the codes, and the laws of each market
+        if there are several. A session is read from its beginning, as `encode` reads it. Memory is
+        bounded by a batch. UsageError where bins cannot be realised.
         """
         spelling = SPELLINGS[schema.name]
         _check_codes(schema, spelling)
-        tallies = _count_numbers(spelling, sessions)
+        tallies = _count_numbers(spelling, sessions())
         bins: dict[str, Bins] = {}
         for line, binning in schema.lines.items():
             together = merged(*(tallies[law] for law, of in spelling.laws.items() if of == line))
@@ -107,10 +120,26 @@ class Tokenizer:
             bins[line] = fit_bins(where, binning, together, finer)
         laws = {law: _law(bins[line], tallies[law]) for law, line in spelling.laws.items()}
         counts, dropped, clipped = _count_codes(spelling, bins, sessions)
+        markets = _market_laws(spelling, bins, sessions)
         codes = _mirrored(np.flatnonzero(counts), spelling, bins)
         if not len(codes):
             raise UsageError(f"schema {schema.name}: the training data has no action that it tells")
-        return cls(Content(schema, bins, laws, codes, counts[codes], dropped, clipped, saw))
+        return cls(
+            Content(schema, bins, laws, markets, codes, counts[codes], dropped, clipped, saw)
+        )
+
+    def of_market(self, market: str) -> Tokenizer:
+        """This tokenizer with the laws of one market, where a bin held any of its numbers.
+
+        Bins and tokens stay the same: a round size of one market is none of another, but it takes
+        the same code. Of a market that was not trained on: the tokenizer itself.
+        """
+        own = self.content.markets.get(market)
+        if own is None:
+            return self
+        other = copy(self)
+        other.laws = {name: own[name].filled_from(law) for name, law in self.laws.items()}
+        return other
 
     @property
     def schema(self) -> str:
@@ -274,9 +303,9 @@ def _check_codes(schema: Schema, spelling: Spelling) -> None:
         )
 
 
-def _count_numbers(spelling: Spelling, sessions: Sessions) -> dict[str, Tally]:
+def _count_numbers(spelling: Spelling, sessions: Iterable[Training]) -> dict[str, Tally]:
     tallies = {law: Tally() for law in spelling.laws}
-    for batches in sessions():
+    for _, batches in sessions:
         past = spelling.new_past()
         for actions in batches:
             for law, numbers in spelling.measure(actions, past).items():
@@ -291,7 +320,7 @@ def _count_codes(
     counts = np.zeros(int(np.prod(radices)), np.int64)
     dropped = np.zeros(len(spelling.reasons), np.int64)
     clipped = dict.fromkeys(bins, 0)
-    for batches in sessions():
+    for _, batches in sessions():
         past = spelling.new_past()
         for actions in batches:
             read = spelling.read(actions, past, bins)
@@ -303,14 +332,31 @@ def _count_codes(
     return counts, dict(zip(spelling.reasons, dropped.tolist(), strict=True)), clipped
 
 
+def _market_laws(
+    spelling: Spelling, bins: dict[str, Bins], sessions: Sessions
+) -> dict[str, dict[str, Law]]:
+    """The laws of each market by itself; none where there is only one, which has those of all."""
+    if len({training.market for training in sessions()}) < 2:
+        return {}
+    found: dict[str, dict[str, Law]] = {}
+    for market, alike in groupby(sessions(), key=lambda training: training.market):
+        assert market not in found, f"sessions of {market} do not follow one another"
+        tallies = _count_numbers(spelling, alike)
+        found[market] = {
+            law: _law(bins[line], tallies[law], MARKET_POINTS)
+            for law, line in spelling.laws.items()
+        }
+    return found
+
+
 def _counted(codes: np.ndarray, counts: np.ndarray, n: int) -> np.ndarray:
     counted = np.zeros(n, np.int64)
     np.add.at(counted, codes, counts)
     return counted
 
 
-def _law(bins: Bins, tally: Tally) -> Law:
-    return law_of(tally.values, tally.counts, bins.encode(tally.values), len(bins))
+def _law(bins: Bins, tally: Tally, points: int = POINTS) -> Law:
+    return law_of(tally.values, tally.counts, bins.encode(tally.values), len(bins), points)
 
 
 def _mirrored(codes: np.ndarray, spelling: Spelling, bins: dict[str, Bins]) -> np.ndarray:

@@ -19,7 +19,7 @@ from mtsim.model.bins import Binning, Bins, Spacing
 from mtsim.model.laws import Law
 from mtsim.model.schemas import Schema
 
-FORMAT = "mtsim tokenizer 1"
+FORMAT = "mtsim tokenizer 2"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Content:
     schema: Schema
     bins: dict[str, Bins]  # by line
     laws: dict[str, Law]  # by law
+    markets: dict[str, dict[str, Law]]  # the same of each market alone, where there are several
     codes: np.ndarray  # int64 [k], ascending: realised in training, or the mirror image of one
     counts: np.ndarray  # int64 [k]: how often; 0 for mirror images that did not occur themselves
     dropped: dict[str, int]  # actions of the training data that have no code, by reason
@@ -98,17 +99,8 @@ def _value_of(content: Content) -> dict[str, Any]:
             ]
             for line, bins in content.bins.items()
         ],
-        "laws": [
-            [
-                name,
-                {
-                    "start": law.start.tolist(),
-                    "value": law.value.tolist(),
-                    "weight": law.weight.tolist(),
-                },
-            ]
-            for name, law in content.laws.items()
-        ],
+        "laws": _laws_value(content.laws),
+        "markets": [[market, _laws_value(laws)] for market, laws in content.markets.items()],
         "codes": content.codes.tolist(),
         "counts": content.counts.tolist(),
         "dropped": content.dropped,
@@ -125,16 +117,35 @@ def _content_of(value: dict[str, Any]) -> Content:
             value["whole"],
         ),
         {line: _bins_of(said) for line, said in value["lines"]},
-        {
-            name: Law(*(np.array(said[part], np.int64) for part in ("start", "value", "weight")))
-            for name, said in value["laws"]
-        },
+        _laws_of(value["laws"]),
+        {market: _laws_of(laws) for market, laws in value["markets"]},
         np.array(value["codes"], np.int64),
         np.array(value["counts"], np.int64),
         value["dropped"],
         value["clipped"],
         value["saw"],
     )
+
+
+def _laws_value(laws: Mapping[str, Law]) -> list[Any]:
+    return [
+        [
+            name,
+            {
+                "start": law.start.tolist(),
+                "value": law.value.tolist(),
+                "weight": law.weight.tolist(),
+            },
+        ]
+        for name, law in laws.items()
+    ]
+
+
+def _laws_of(said: list[Any]) -> dict[str, Law]:
+    return {
+        name: Law(*(np.array(law[part], np.int64) for part in ("start", "value", "weight")))
+        for name, law in said
+    }
 
 
 def _binning_of(asked: Mapping[str, Any]) -> Binning:

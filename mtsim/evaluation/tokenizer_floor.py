@@ -26,6 +26,7 @@ from mtsim.model.dataset_files import TOKENIZER
 from mtsim.model.features import FEATURES, LOG_SCALE
 from mtsim.model.history import History, settings_of
 from mtsim.model.past import Past, Settings
+from mtsim.model.prepare import market_of
 from mtsim.model.store import Key, Store, StoredSession
 from mtsim.model.tokenizer import Tokenizer
 from mtsim.streams import Stream
@@ -154,7 +155,7 @@ def measure(
             f"{session.key}: this session has trades and no book; the floor needs the messages of "
             "a book. Leave it out of the data set."
         )
-    tables = tokenizer.tables()
+    tables = tokenizer.of_market(market_of(session.key)).tables()
     stream = Stream(seed, f"evaluation.tokenizer_floor.{session.key}")
     floor = Floor(str(session.key))
     for lived, given, given_after, books, past in _stretches(session, settings, stretch_actions):

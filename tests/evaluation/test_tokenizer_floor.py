@@ -24,7 +24,7 @@ from mtsim.model.sources.databento import open_sessions as open_databento
 from mtsim.model.sources.lobster import open_sessions as open_lobster
 from mtsim.model.split import loads
 from mtsim.model.store import Store, StoredSession
-from mtsim.model.tokenizer import Tokenizer
+from mtsim.model.tokenizer import Tokenizer, Training
 from tests.model.generated_feed import made_up
 
 FINE = {"add": 24, "cancel": 12, "lots": 8}
@@ -33,7 +33,9 @@ COARSE = {"add": 12, "cancel": 7, "lots": 2, "gap": 4}
 
 def fitted(session: StoredSession, bins=None, schema="book") -> Tokenizer:
     actions = [observed.actions for observed in observe_session(session)]
-    return Tokenizer.fit(schema_named(schema, bins), lambda: [actions], saw="all of it")
+    return Tokenizer.fit(
+        schema_named(schema, bins), lambda: [Training("", actions)], saw="all of it"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +133,7 @@ def test_a_session_without_a_book_and_a_short_one_have_rows_too(session, tmp_pat
     }.items():
         source.session = replace(source.session, date=date(2020, 1, day))
         import_session(source, store)
-    asked = Wishes(
-        schema_named("book", COARSE), loads("{purge_events: 10, held_out: []}")
-    )
+    asked = Wishes(schema_named("book", COARSE), loads("{purge_events: 10, held_out: []}"))
     dataset = prepare(store, tmp_path / "data", asked).dataset
 
     rows = [floor.as_json() for floor in measure_dataset(dataset)]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from mtsim.model.actions import ACTION_DTYPE, MOST_SWEPT, NO_VWAP, ActionKind
+from mtsim.model.tokenizer import Training
 
 
 def generated_actions(n: int, seed: int = 0, session: int = 10_000) -> np.ndarray:
@@ -49,4 +50,6 @@ def generated_actions(n: int, seed: int = 0, session: int = 10_000) -> np.ndarra
 
 def batches_of(actions: np.ndarray, size: int):
     """What `Tokenizer.fit` asks for: a call that gives the actions of one session in batches."""
-    return lambda: [(actions[at : at + size] for at in range(0, len(actions), size))]
+    return lambda: [
+        Training("UP MADE", (actions[at : at + size] for at in range(0, len(actions), size)))
+    ]

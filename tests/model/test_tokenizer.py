@@ -14,7 +14,7 @@ from mtsim.model.book_codes import LAWS, cancel_parts
 from mtsim.model.book_fields import Bounds, book_code
 from mtsim.model.laws import draw_from_law
 from mtsim.model.schemas import PRESETS, schema_named
-from mtsim.model.tokenizer import NEVER_SEEN, Tokenizer
+from mtsim.model.tokenizer import NEVER_SEEN, Tokenizer, Training
 from mtsim.model.vocabulary import SPECIAL, Vocabulary
 from tests.model.generated_actions import batches_of, generated_actions
 
@@ -319,7 +319,7 @@ def test_an_edited_text_is_refused_with_both_digests(book):
     [
         (lambda text: text[: len(text) // 2], "no JSON"),
         (lambda text: "[]", "`content` and `sha256` are expected"),
-        (lambda text: text.replace("mtsim tokenizer 1", "mtsim tokenizer 2"), "format 'mtsim tok"),
+        (lambda text: text.replace("mtsim tokenizer 2", "mtsim tokenizer 1"), "format 'mtsim tok"),
         (lambda text: text.replace('"saw":"generated"', '"saw":"another"'), "it says"),
         (lambda text: text.replace(",", ", ", 1), "not spelled as it was written"),
     ],
@@ -330,6 +330,64 @@ def test_a_damaged_text_is_refused_with_what_is_wrong(book, damage, message):
 
     assert str(caught.value).startswith("tokenizer.json: ")
     assert message in str(caught.value)
+
+
+# --- several markets
+
+
+@pytest.fixture(scope="module")
+def two_markets(actions) -> Tokenizer:
+    """One trades in sizes below 100, the other in hundreds of what the first does."""
+    large = actions.copy()
+    for name in ("lots", "order_lots"):
+        large[name] *= 100
+    return Tokenizer.fit(
+        schema_named("book"),
+        lambda: [Training("X SMALL", [actions]), Training("X LARGE", [large])],
+        saw="generated",
+    )
+
+
+def test_a_market_draws_what_it_traded_itself(two_markets, actions):
+    codes = np.arange(len(two_markets.bins["lots"])).repeat(50)
+    units = np.tile(np.linspace(0, 0.999, 50), len(codes) // 50)
+    of_large = two_markets.of_market("X LARGE")
+    seen = of_large.content.markets["X LARGE"]["add_lots"].counts > 0
+
+    drawn = of_large.draw("add_lots", codes, units)
+
+    assert (drawn[seen[codes]] % 100 == 0).all()
+    assert (two_markets.bins["lots"].encode(drawn) == codes).all()
+    # What it never did is what the others did.
+    pooled = two_markets.draw("add_lots", codes, units)
+    np.testing.assert_array_equal(drawn[~seen[codes]], pooled[~seen[codes]])
+    assert (pooled[seen[codes]] % 100 != 0).any()
+
+
+def test_a_market_changes_no_token_and_an_unknown_one_nothing(two_markets, actions):
+    own = two_markets.of_market("X LARGE")
+
+    assert own.sha256 == two_markets.sha256
+    np.testing.assert_array_equal(own.encode(actions).tokens, two_markets.encode(actions).tokens)
+    assert two_markets.of_market("X NEW") is two_markets
+    tables, others = own.tables(), two_markets.tables()
+    np.testing.assert_array_equal(tables.lots_upper, others.lots_upper)
+    assert not np.array_equal(tables.law_value, others.law_value)
+
+
+def test_markets_survive_the_file(two_markets):
+    again = Tokenizer.from_json(two_markets.to_json())
+
+    assert again.to_json() == two_markets.to_json()
+    for law in ("add_distance", "trade_lots", "gap"):
+        one, other = (of.of_market("X SMALL").laws[law] for of in (again, two_markets))
+        np.testing.assert_array_equal(one.value, other.value)
+        np.testing.assert_array_equal(one.weight, other.weight)
+
+
+def test_one_market_alone_has_the_laws_of_all(book):
+    assert book.content.markets == {}
+    assert book.of_market("UP MADE") is book
 
 
 # --- failing, and what is told of the fit
