@@ -7,7 +7,8 @@ Any gap goes with any of them.
 
 A mask belongs to the book just before the action. In an auction nothing is allowed. The kernels are
 for one book; the entry points below them fill [n, ...] masks for n books, allocate nothing, and let
-other threads run. Masks change no book.
+other threads run. Masks change no book. What they cost grows with the orders of the book:
+`recalled_masks` has the same bits from a memo.
 """
 
 # Numba's stubs know fewer options than its decorators.

@@ -19,7 +19,7 @@ from mtsim.model.sources.base import Options
 from mtsim.model.sources.databento import open_sessions as open_databento
 from mtsim.model.sources.lobster import open_sessions as open_lobster
 from mtsim.model.store import Store
-from mtsim.model.tokenizer import Tokenizer
+from mtsim.model.tokenizer import Tokenizer, Training
 from tests.model.coded_books import (
     SMALL,
     World,
@@ -276,7 +276,7 @@ def test_ids_come_back_from_the_books_of_a_real_session(market_data, tmp_path, f
         assert one.stored is not None
         stored = one.stored
         actions = [batch.actions for batch in observe_session(stored)]
-        tokenizer = Tokenizer.fit(schema_named("book"), lambda: actions, saw=feed)  # noqa: B023
+        tokenizer = Tokenizer.fit(schema_named("book"), lambda: [Training("", actions)], saw=feed)  # noqa: B023
         messages = np.concatenate([to_messages(rows) for rows in stored.events()])
         cuts = np.sort(np.random.default_rng(11).integers(1, len(messages), 12))
         world = World()
