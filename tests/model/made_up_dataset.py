@@ -45,6 +45,7 @@ def made_up_dataset(folder: Path, lengths: Sequence[tuple[int, int, Part]]) -> D
                 "positions": total,
                 "token_dtype": "uint32",
                 "features": [f"f{k}" for k in range(N_FEATURES)],
-            }
+            },
+            folder.parent / "store",
         )
     return Dataset.open(folder)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mtsim.errors import IntegrityError, MissingError, StoreError, UsageError
 from mtsim.model.dataset import PAD, Dataset, Order
-from mtsim.model.dataset_files import FEATURES, MANIFEST, TOKENS, DatasetWriter
+from mtsim.model.dataset_files import FEATURES, MANIFEST, STORE_NOTE, TOKENS, DatasetWriter
 from mtsim.model.split import Part
 from tests.model.made_up_dataset import made_up_dataset
 
@@ -179,6 +179,14 @@ class TestOrder:
 LAYOUT = [(30, 0, Part.TRAIN), (10, 1, Part.TEST)]
 
 
+def test_a_data_set_says_where_its_store_was(tmp_path):
+    dataset = made_up_dataset(tmp_path / "d", [(5, 0, Part.TRAIN)])
+    assert dataset.store == (tmp_path / "store").resolve()
+    (dataset.folder / STORE_NOTE).unlink()
+    with pytest.raises(MissingError, match="does not say where its store was"):
+        _ = Dataset.open(dataset.folder).store
+
+
 class TestFiles:
     def test_a_folder_without_a_data_set_is_said(self, tmp_path):
         with pytest.raises(MissingError, match="mtsim data prepare"):
@@ -250,7 +258,7 @@ class TestFiles:
         ):
             pass
 
-    @pytest.mark.parametrize("room", range(7))
+    @pytest.mark.parametrize("room", range(8))
     def test_a_full_disk_is_a_clear_error_and_leaves_nothing(self, tmp_path, monkeypatch, room):
         left = room
         real = os.fsync
@@ -267,4 +275,4 @@ class TestFiles:
             with pytest.raises(StoreError, match="No space left on device"):
                 made_up_dataset(tmp_path / "d", LAYOUT)
         # The last sync is of the folder above: the data set is whole by then.
-        assert [path.name for path in tmp_path.iterdir()] == (["d"] if room == 6 else [])
+        assert [path.name for path in tmp_path.iterdir()] == (["d"] if room == 7 else [])
