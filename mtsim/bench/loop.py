@@ -81,7 +81,8 @@ def run(
 
 
 def flows() -> dict[str, Callable[[], Flow]]:
-    """What makes the flow of each name, with the parameters of scenarios/base.yaml."""
+    """What makes the flow of each name: with the parameters of scenarios/base.yaml, or built in."""
+    from mtsim.flow import hawkes_built_in, queue_reactive
     from mtsim.flow.sizes import Sizes
     from mtsim.flow.zero_intelligence import ZeroIntelligence
 
@@ -89,7 +90,11 @@ def flows() -> dict[str, Callable[[], Flow]]:
         sizes = Sizes.of_quantiles(lambda unit: 5 * math.exp(0.8 * NormalDist().inv_cdf(unit)))
         return ZeroIntelligence(0.5, 2.0, 0.05, 50, sizes)
 
-    return {"zero_intelligence": zero_intelligence}
+    return {
+        "zero_intelligence": zero_intelligence,
+        "hawkes": lambda: hawkes_built_in.built_in(9_999),
+        "queue_reactive": lambda: queue_reactive.built_in(9_999),
+    }
 
 
 def measure(

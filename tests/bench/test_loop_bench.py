@@ -13,8 +13,9 @@ def test_the_rows_say_flow_books_threads_and_rates_and_survive_json():
     result = loop.run(repetitions=2, events=6_000, books=(1, 3), pin=False, progress=said.append)
     assert json.loads(json.dumps(result, allow_nan=False)) == result
     assert {(row["flow"], row["books"]) for row in result["rows"]} == {
-        ("zero_intelligence", 1),
-        ("zero_intelligence", 3),
+        (flow, books)
+        for flow in ("zero_intelligence", "hawkes", "queue_reactive")
+        for books in (1, 3)
     }
     for row in result["rows"]:
         assert 0 < row["events_per_s_min"] <= row["events_per_s"] <= row["events_per_s_max"]
