@@ -1,0 +1,1 @@
+"""Where everything meets: what a scenario names is built here, and flows are fitted to sessions."""
