@@ -12,7 +12,9 @@ STAMP := .venv/.ready-$(KEY)
 
 run: $(STAMP)
 	@$(BIN)/mtsim validate scenarios/*.yaml
-	@$(BIN)/mtsim bench engine --quick
+	@mkdir -p runs
+	@$(BIN)/mtsim run calm --seed 7 --figure runs/calm.png
+	@$(BIN)/mtsim twin calm --seeds 0:8 --participation 0.1 --figure runs/impact.png
 
 test: $(STAMP)
 	$(BIN)/python -m pytest -n auto --dist loadgroup --durations=10

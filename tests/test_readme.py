@@ -19,10 +19,8 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [
-    line.removeprefix("$ ")
+    [line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ ")]
     for block in blocks("console")
-    for line in block.splitlines()
-    if line.startswith("$ ")
 ]
 BAD = """\
 session: {duration: 30parsec}
@@ -41,15 +39,16 @@ def checkout(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_each_command_runs(command, checkout):
-    # The same commands with this environment's interpreter, wherever it lies.
-    program = command.replace(".venv/bin/mtsim", f"{sys.executable} -m mtsim")
-    result = subprocess.run(
-        program, shell=True, cwd=checkout, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stdout or "valid" in result.stderr
+@pytest.mark.parametrize("commands", COMMANDS, ids=lambda commands: commands[0])
+def test_the_commands_of_a_block_run_one_after_the_other(commands, checkout):
+    for command in commands:
+        # The same commands with this environment's interpreter, wherever it lies.
+        program = command.replace(".venv/bin/mtsim", f"{sys.executable} -m mtsim")
+        result = subprocess.run(
+            program, shell=True, cwd=checkout, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{command}: {result.stderr}"
+        assert result.stdout or "valid" in result.stderr
 
 
 @pytest.mark.parametrize("source", blocks("python"))

@@ -28,6 +28,7 @@ from mtsim.scenario.flows import (
 )
 from mtsim.scenario.quantities import Distribution
 
+BUILT_IN_LEVELS = 5
 FLOWS_THAT_RUN = "zero_intelligence, hawkes, queue_reactive, scripted"
 
 
@@ -96,12 +97,15 @@ def _queue_reactive(
     resolved: Resolved, section: QueueReactiveFlow, first_tick: int
 ) -> QueueReactive:
     if section.fitted is None:
-        return queue_reactive.built_in(first_tick, levels=section.levels)
+        return queue_reactive.built_in(first_tick, levels=section.levels or BUILT_IN_LEVELS)
     path = beside(resolved, "flow.fitted", section.fitted)
     market = read_fitted(
         path, section.kind, lambda value: QueueReactive.from_json(value, first_tick=first_tick)
     )
-    return _or_refused(resolved, "flow.levels", lambda: market.with_levels(section.levels))
+    wanted = section.levels
+    if wanted is None:
+        return market
+    return _or_refused(resolved, "flow.levels", lambda: market.with_levels(wanted))
 
 
 def _or_refused(resolved: Resolved, path: str, make: Callable):

@@ -88,7 +88,10 @@ class QueueReactiveFlow(Section):
 
     kind: Literal["queue_reactive"]
     fitted: str | None = Field(default=None, description="A file of `mtsim fit queue-reactive`.")
-    levels: Count = Field(default=5, le=50, description="Levels on each side with their own rates.")
+    levels: Annotated[Count, Field(le=50)] | None = Field(
+        default=None,
+        description="Levels on each side with their own rates; null is all that are fitted, or 5.",
+    )
 
 
 class MarkovFlow(Section):

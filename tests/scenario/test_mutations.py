@@ -2,6 +2,7 @@
 
 import random
 import time
+from functools import cache
 
 import pytest
 
@@ -21,21 +22,35 @@ VALUES = [
 KEYS = ["sede", "durration", "<<", "extends", "__class__", "fl\u00f6w", "1", "''", "a.b"]
 
 
+def _valued(lines: list[str]) -> list[int]:
+    """Lines with a value. A name or a description may be any text: hardly one is wrong."""
+    free = ("description", "name")
+    return [
+        i for i, line in enumerate(lines) if ": " in line and not line.strip("- ").startswith(free)
+    ]
+
+
+@cache
+def _sources() -> list[list[str]]:
+    """The lines of every scenario in which something can be wrong."""
+    texts = [TEMPLATE, *(file.read_text(encoding="utf-8") for file in shipped())]
+    # Comments and blank lines would swallow a mutation; what extends a file would not find it here.
+    kept = [
+        [
+            line.split(" #")[0]
+            for line in text.splitlines()
+            if line.strip() and not line.startswith(("#", "extends"))
+        ]
+        for text in texts
+    ]
+    return [lines for lines in kept if _valued(lines)]
+
+
 def damaged(number: int) -> tuple[str, bytes]:
     """The name of a mutation and a scenario file that has it."""
     rng = random.Random(number)
-    sources = [TEMPLATE, *(file.read_text(encoding="utf-8") for file in shipped())]
-    # Comments and blank lines would swallow a mutation; what extends a file would not find it here.
-    lines = [
-        line.split(" #")[0]
-        for line in rng.choice(sources).splitlines()
-        if line.strip() and not line.startswith(("#", "extends"))
-    ]
-    # A name or a description may be any text: hardly a value is wrong there.
-    free = ("description", "name")
-    valued = [
-        i for i, line in enumerate(lines) if ": " in line and not line.strip("- ").startswith(free)
-    ]
+    lines = list(rng.choice(_sources()))
+    valued = _valued(lines)
     at = rng.choice(valued)
     key, _, value = lines[at].partition(": ")
     kind = rng.choice(
