@@ -15,6 +15,7 @@ from mtsim.engine.units import EMPTY_ASK, EMPTY_BID, Side
 from mtsim.model.histogram import Histogram, lower_edges
 from mtsim.model.ingest import import_session
 from mtsim.model.session_stats import DEPTH_EVENTS, measure
+from mtsim.model.sources.base import FEED_DTYPE
 from mtsim.model.store import Store
 from tests.model.generated_feed import made_up
 
@@ -107,7 +108,7 @@ def test_a_quiet_time_and_a_gap_are_listed(tmp_path):
 def test_orders_that_are_collected_for_an_auction_are_no_spread(tmp_path):
     def auction(feed, truth):
         bid, ask = feed["message"][0]["price_tick"], feed["message"][1]["price_tick"]
-        collected = np.zeros(4, feed.dtype)
+        collected = np.zeros(4, FEED_DTYPE)
         collected["time_ns"] = feed["time_ns"][100]
         collected["row"] = feed["row"][100]
         collected["message"]["kind"] = (Kind.AUCTION, Kind.LIMIT, Kind.LIMIT, Kind.UNCROSS)
