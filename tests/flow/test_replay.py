@@ -20,10 +20,13 @@ from mtsim.errors import UsageError
 from mtsim.flow.base import FAR, FIRST_FLOW_ID
 from mtsim.flow.replay import Replay
 from mtsim.model.execution import Execution
+from mtsim.model.ingest import import_session
 from mtsim.model.sources.base import Options
 from mtsim.model.sources.lobster import open_sessions as open_lobster
+from mtsim.model.store import Store
 from mtsim.world.world import World
 from tests.engine.streams import auction, batch, cancel, limit, market, reduce, replace, uncross
+from tests.model.generated_feed import made_up
 from tests.model.lived import STEP_NS, market_session, recorded, wild_session, with_marker
 from tests.world.worlds import BUY, SECOND_NS, SELL, disturb, make_world, tape_of
 from tests.world.worlds import cancel as agent_cancel
@@ -126,6 +129,29 @@ def test_parts_are_one_session():
     assert whole.params()[1].tobytes() == cut.params()[1].tobytes()
 
 
+def test_a_stored_session_is_played_from_its_parts(tmp_path):
+    source = made_up(tmp_path / "feed", seed=9, n=900)
+    stored = import_session(source, Store(tmp_path / "store"))
+    world = world_of(Replay(stored.events()))
+    world.advance(FAR)
+    assert world.n_messages[0] == stored.manifest["events"]["executed"]
+    fills = tape_of(world).stream(0).fills
+    assert int(fills["lots"].sum()) == stored.manifest["events"]["traded_lots"] > 0
+
+
+def test_what_has_fallen_back_is_part_of_a_world():
+    """Restored in the middle it goes on, and has counted, as without."""
+    flow = Replay([market_session(3)])
+    straight, again = world_of(flow, is_recorded=False), world_of(flow, is_recorded=False)
+    disturb(straight)
+    again.restore(0, straight.snapshot(0))
+    assert fallbacks(again) == fallbacks(straight) != {}
+    for world in (straight, again):
+        world.advance(FAR)
+    assert again.hash(0) == straight.hash(0)
+    assert fallbacks(again) == fallbacks(straight)
+
+
 def test_a_replay_can_begin_later():
     """What was before is the opening."""
     events = market_session(4)
@@ -193,8 +219,9 @@ def test_a_fill_or_kill_that_is_not_filled_whole_is_refused():
     assert fallbacks(world) == {"REFUSED": 1}
 
 
-def test_an_aggressor_that_found_too_little_finds_more():
-    world = played(BID, ASK, market(BUY, 9, 3), sent=agent_limit(SELL, 13, lots=2))
+@pytest.mark.parametrize("message", [market(BUY, 9, 3), limit(BUY, 13, 9, 3)])
+def test_an_aggressor_that_found_too_little_finds_more(message):
+    world = played(BID, ASK, message, sent=agent_limit(SELL, 13, lots=2))
     assert last_result(world)["filled_lots"] == 7
     assert fallbacks(world) == {"FILLED_MORE": 1}
 
@@ -223,6 +250,9 @@ def test_what_asks_for_an_order_that_is_gone_is_a_null_event(message, name):
         (replace(2, 12, 4), 1, 1, {"REPLACE_TO_LESS": 1}),
         (replace(2, 13, 8), 0, 5, {"REPLACE_TO_LESS": 1}),
         (replace(2, 12, 3), 2, 0, {"REPLACE_TO_NOTHING": 1}),
+        # In history it crossed, and traded.
+        (replace(2, 10, 2), 2, 0, {"REPLACE_TO_NOTHING": 1}),
+        (replace(2, 10, 4), 0, 0, {"REPLACE_TO_LESS": 1, "FILLED_LESS": 1}),
     ],
 )
 def test_an_order_that_has_less_gives_what_it_has(message, cancelled, resting, expected):
