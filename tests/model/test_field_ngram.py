@@ -16,14 +16,16 @@ from mtsim.model.field_ngram import (
     coded,
     plain_histories,
 )
-from mtsim.model.ngram_file import COUNTS, MANIFEST
+from mtsim.model.kneser_ney import sequence_examples
+from mtsim.model.ngram_file import COUNTS, MANIFEST, Saved, read_ngram, write_ngram
+from mtsim.model.ngram_scores import fit_tokens
 from mtsim.model.schemas import schema_named
 from mtsim.model.tokenizer import Tokenizer
 from mtsim.model.vocabulary import BOS, EOS, PAD
 from tests.model.generated_actions import batches_of, generated_actions
 from tests.model.plain_kneser_ney import PlainKneserNey
 
-BINS = {"add": 5, "cancel": 2, "lots": 3, "gap": 3}
+BINS = {"add": 12, "cancel": 6, "lots": 4, "gap": 4}
 
 
 def tokenizer_of(seed: int = 0) -> Tokenizer:
@@ -276,6 +278,19 @@ class TestFiles:
             for array, again in zip(mine.counts, other.counts, strict=True):
                 assert array.dtype == again.dtype
                 assert np.array_equal(array, again)
+
+    def test_models_of_whole_tokens_are_kept_alike(self, tokenizer, training, scored, tmp_path):
+        kept = {f"kn-{n}": fit_tokens(training, tokenizer.vocabulary, n) for n in (1, 3)}
+        write_ngram(tmp_path / "model", Saved(tokenizer.sha256, {"why": "test"}, kept))
+        found = read_ngram(tmp_path / "model", tokenizer.sha256)
+        assert found.about == {"why": "test"}
+        assert list(found.models) == ["kn-1", "kn-3"]
+        for name, model in kept.items():
+            symbols, contexts = sequence_examples([scored], model.order, PAD)
+            assert np.array_equal(
+                found.models[name].log_probabilities(symbols, contexts),
+                model.log_probabilities(symbols, contexts),
+            )
 
     def test_equal_models_are_equal_bytes(self, tokenizer, training, folder, tmp_path):
         FieldNgram.fit(tokenizer, training).save(tmp_path / "again")
